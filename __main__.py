@@ -1,0 +1,17 @@
+"""One mesh, as the stack file describes it."""
+
+import pulumi
+
+from components.clouds import known_clouds
+from components.mesh import Mesh, MeshArgs
+from components.model.config import config_values
+from components.model.errors import StackErrors
+from components.model.stackfile import load
+
+try:
+    topology = load(config_values(pulumi.runtime.config.CONFIG), known_clouds())
+except StackErrors as errors:
+    raise pulumi.RunError(str(errors)) from None
+mesh = Mesh(pulumi.get_stack(), MeshArgs(topology))
+for output, value in mesh.stack_outputs().items():
+    pulumi.export(output, value)

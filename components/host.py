@@ -1,0 +1,76 @@
+"""One host: a member machine of the overlay, which keeps its virtual address for life."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pulumi import ComponentResource, Output, ResourceOptions
+
+from components.clouds import CloudApi, SiteNetwork
+from components.hub import Hub
+from components.machine import Machine, MachineArgs
+from components.model.render import HOST_PACKAGES, HOST_UNITS, host_files, host_pki_files
+from components.model.topology import HostView, Overlay, SiteView
+from components.pki import HOST_USES, Authority
+
+
+@dataclass(frozen=True)
+class HostArgs:
+    """What one host is made of."""
+
+    host: HostView
+    site: SiteView
+    overlay: Overlay
+    cloud: CloudApi
+    network: SiteNetwork
+    firewall_id: Output[str]
+    authority: Authority
+    remotes: Sequence[Hub]  # in the order in which the host tries them
+    gateway: Machine  # the hub through which SSH reaches a private host
+
+
+class Host(ComponentResource):
+    """VM, certificate and OpenVPN client."""
+
+    machine: Machine
+
+    def __init__(self, name: str, args: HostArgs, opts: ResourceOptions | None = None) -> None:
+        super().__init__("vcubev:index:Host", name, None, opts)
+        child = ResourceOptions(parent=self)
+        self.view = args.host
+        self.machine = Machine(
+            name,
+            MachineArgs(
+                cloud=args.cloud,
+                network=args.network,
+                firewall_id=args.firewall_id,
+                authority=args.authority,
+                packages=HOST_PACKAGES,
+                public=not args.host.private,
+                gateway=args.gateway if args.host.private else None,
+                size=args.site.size,
+                image=args.site.image,
+            ),
+            child,
+        )
+        identity = args.authority.issue(name, args.host.common_name, args.host.address, HOST_USES, child)
+        views = [hub.view for hub in args.remotes]
+        self.machine.install(
+            f"{name}-install",
+            "host",
+            lambda endpoints, **pki: {
+                **host_files(args.host, args.overlay, list(zip(views, endpoints, strict=True))),
+                **host_pki_files(**pki),
+            },
+            {
+                "endpoints": [hub.endpoint for hub in args.remotes],
+                "ca_pem": args.authority.certificate_pem,
+                "certificate_pem": identity.certificate_pem,
+                "key_pem": identity.key_pem,
+                "tls_crypt_v2_client_key": args.authority.host_channel_key(identity),
+            },
+            HOST_UNITS,
+            child,
+        )
+        self.register_outputs({"address": str(args.host.address.ipv4)})

@@ -1,0 +1,71 @@
+"""One hub: the OpenVPN server that hosts come in by, which also routes between sites."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pulumi import ComponentResource, Output, ResourceOptions
+
+from components.clouds import CloudApi, SiteNetwork
+from components.machine import Machine, MachineArgs
+from components.model.render import HUB_PACKAGES, HUB_UNITS, hub_files, hub_pki_files
+from components.model.topology import HubView, Overlay, SiteView
+from components.pki import HUB_USES, Authority
+
+
+@dataclass(frozen=True)
+class HubArgs:
+    """What one hub is made of."""
+
+    hub: HubView
+    site: SiteView
+    overlay: Overlay
+    cloud: CloudApi
+    network: SiteNetwork
+    firewall_id: Output[str]
+    authority: Authority
+
+
+class Hub(ComponentResource):
+    """VM, certificate, OpenVPN, BIRD and nftables. Its files name no host and no link: both come and go without it."""
+
+    machine: Machine
+    endpoint: Output[str]  # underlay address, e.g. "203.0.113.7"
+
+    def __init__(self, name: str, args: HubArgs, opts: ResourceOptions | None = None) -> None:
+        super().__init__("vcubev:index:Hub", name, None, opts)
+        child = ResourceOptions(parent=self)
+        self.view = args.hub
+        self.machine = Machine(
+            name,
+            MachineArgs(
+                cloud=args.cloud,
+                network=args.network,
+                firewall_id=args.firewall_id,
+                authority=args.authority,
+                packages=HUB_PACKAGES,
+                public=True,
+                size=args.site.size,
+                image=args.site.image,
+            ),
+            child,
+        )
+        identity = args.authority.issue(name, args.hub.common_name, args.hub.address, HUB_USES, child)
+        self.installed = self.machine.install(
+            f"{name}-install",
+            "hub",
+            lambda hub, overlay, **pki: {**hub_files(hub, overlay), **hub_pki_files(**pki)},
+            {
+                "hub": args.hub,
+                "overlay": args.overlay,
+                "ca_pem": args.authority.certificate_pem,
+                "certificate_pem": identity.certificate_pem,
+                "key_pem": identity.key_pem,
+                "tls_crypt_v2_server_key": args.authority.hub_channel_key(),
+                "link_key": args.authority.link_channel_key(),
+            },
+            HUB_UNITS,
+            child,
+        )
+        self.endpoint = self.machine.address
+        self.register_outputs({"endpoint": self.endpoint})

@@ -1,0 +1,143 @@
+"""One machine: launched, reached over SSH with a verified host key, and given its files.
+
+The only place where Outputs become text and files reach machines.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pulumi_tls as tls
+from pulumi import ComponentResource, Input, Output, ResourceOptions
+from pulumi_command import remote
+
+from components.clouds import CloudApi, MachineSpec, SiteNetwork, VirtualMachine
+from components.model.render import FileSpec, cloud_config
+from components.pki import Authority
+
+LOGIN_USER = "vcubev"
+TEMPLATES = Path(__file__).parent / "templates"
+INSTALLER = (TEMPLATES / "machine" / "install.py").read_text()
+FIRST_CONTACT = (TEMPLATES / "machine" / "first-contact.sh").read_text()
+# A cloud's machine may take minutes to boot: 60 tries with the provider's pause between them.
+DIAL_ERROR_LIMIT = 60
+
+
+@dataclass(frozen=True)
+class MachineArgs:
+    """What one machine is made of."""
+
+    cloud: CloudApi
+    network: SiteNetwork
+    firewall_id: Output[str]
+    authority: Authority
+    packages: tuple[str, ...]
+    public: bool
+    gateway: Machine | None = None  # the hub through which a machine with no public address is reached
+    size: str | None = None
+    image: str | None = None
+
+
+class Machine(ComponentResource):
+    """A VM with a host key of its own making.
+
+    The key in user_data (ECDSA) is good for the first contact only: that command makes a fresh ED25519 key, which
+    every later one pins. Two key types, so that sshd serves both until the first installation takes the seeded one
+    away, and an `up` broken off in between can simply be run again (docs/adr/0003-first-contact.md).
+    """
+
+    vm: VirtualMachine
+    address: Output[str]  # where SSH reaches it: public, or private through the gateway
+    host_key: Output[str]  # "ssh-ed25519 AAAA..."
+
+    def __init__(self, name: str, args: MachineArgs, opts: ResourceOptions | None = None) -> None:
+        super().__init__("vcubev:index:Machine", name, None, opts)
+        self._name, self._args = name, args
+        seeded = tls.PrivateKey(
+            f"{name}-seed", algorithm="ECDSA", ecdsa_curve="P256", opts=ResourceOptions(parent=self)
+        )
+        user_data = Output.all(
+            packages=args.packages,
+            login_user=LOGIN_USER,
+            login_public_key=args.authority.login_public_key,
+            ssh_host_private_key=seeded.private_key_openssh,
+            ssh_host_public_key=seeded.public_key_openssh,
+        ).apply(lambda values: cloud_config(**values))
+        spec = MachineSpec(args.public, Output.secret(user_data), args.firewall_id, args.size, args.image)
+        self.vm = args.cloud.launch(name, args.network, spec, ResourceOptions(parent=self))
+        self.address = self.vm.public_address if args.public else self.vm.private_address
+        first_contact = remote.Command(
+            f"{name}-first-contact",
+            connection=self._connection(seeded.public_key_openssh),
+            create=FIRST_CONTACT,
+            triggers=[self.vm.instance_id],
+            add_previous_output_in_env=False,
+            logging=remote.Logging.NONE,
+            opts=ResourceOptions(parent=self, deleted_with=self.vm.resource),
+        )
+        self.host_key = first_contact.stdout.apply(lambda text: text.strip())
+        self.register_outputs({"address": self.address, "host_key": self.host_key})
+
+    def install(
+        self,
+        name: str,
+        bundle: str,
+        render: Callable[..., Mapping[str, FileSpec]],
+        values: Mapping[str, Input[object]],
+        units: tuple[str, ...],
+        opts: ResourceOptions,
+        remove: bool = False,
+    ) -> remote.Command:
+        """Put rendered files on the machine and start what they configure.
+
+        Args:
+            name: The engine's resource name.
+            bundle: Names the set on the machine; a file that leaves the set is deleted there.
+            render: A pure function of `values` that returns path -> file.
+            units: systemd units to enable and start, in order.
+            remove: Whether deleting the resource takes the files away again from a machine that lives on.
+        """
+        secret = Output.secret(dict(values)).apply(lambda known: _bundle(bundle, render(**known), units))
+        run = f"sudo python3 -c {shlex.quote(INSTALLER)}"
+        return remote.Command(
+            name,
+            connection=self._connection(self.host_key),
+            create=f"{run} install",
+            delete=f"{run} remove {shlex.quote(bundle)}" if remove else None,
+            stdin=secret,
+            triggers=[self.vm.instance_id],
+            add_previous_output_in_env=False,
+            logging=remote.Logging.NONE,
+            opts=ResourceOptions.merge(opts, ResourceOptions(deleted_with=self.vm.resource)),
+        )
+
+    def _connection(self, host_key: Input[str]) -> remote.ConnectionArgs:
+        gateway = self._args.gateway
+        proxy = None
+        if gateway is not None:
+            proxy = remote.ProxyConnectionArgs(
+                host=gateway.address,
+                user=LOGIN_USER,
+                private_key=self._args.authority.login_private_key,
+                host_key=gateway.host_key,
+                dial_error_limit=DIAL_ERROR_LIMIT,
+            )
+        return remote.ConnectionArgs(
+            host=self.address,
+            user=LOGIN_USER,
+            private_key=self._args.authority.login_private_key,
+            host_key=host_key,
+            dial_error_limit=DIAL_ERROR_LIMIT,
+            proxy=proxy,
+        )
+
+
+def _bundle(name: str, files: Mapping[str, FileSpec], units: tuple[str, ...]) -> str:
+    return json.dumps(
+        {"name": name, "files": {path: asdict(files[path]) for path in sorted(files)}, "units": list(units)},
+        sort_keys=True,
+    )

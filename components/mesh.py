@@ -1,0 +1,79 @@
+"""All sites, their links and the one CA."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pulumi import ComponentResource, Output, ResourceOptions
+
+from components.host import Host
+from components.link import Link
+from components.machine import LOGIN_USER, Machine
+from components.model.topology import Topology
+from components.pki import Authority
+from components.site import Site, SiteArgs
+
+
+@dataclass(frozen=True)
+class MeshArgs:
+    """The whole network, as `components.model.stackfile.load` returns it."""
+
+    topology: Topology
+
+
+class Mesh(ComponentResource):
+    """One flat, encrypted network over all sites of a topology."""
+
+    def __init__(self, name: str, args: MeshArgs, opts: ResourceOptions | None = None) -> None:
+        super().__init__("vcubev:index:Mesh", name, None, opts)
+        child = ResourceOptions(parent=self)
+        self._topology = topology = args.topology
+        self.authority = Authority(f"{name}-ca", topology.certificates, child)
+        self.sites = {
+            site.name: Site(f"{name}-{site.name}", SiteArgs(site, topology, self.authority), child)
+            for site in topology.sites
+        }
+        self.hubs = {hub.view.key: hub for site in self.sites.values() for hub in site.hubs}
+        self.links = [
+            Link(f"{name}-link-{link.name}", link, self.hubs[link.listener.key], self.hubs[link.dialer.key], child)
+            for link in topology.links
+        ]
+        self.hosts: dict[str, Host] = {
+            host.name: self.sites[host.site].place(
+                f"{name}-{host.name}", host, [self.hubs[hub.key] for hub in topology.remotes(host)]
+            )
+            for host in topology.hosts
+        }
+        self.register_outputs({})
+
+    def stack_outputs(self) -> dict[str, object]:
+        """Return what a stack exports: the inventory that people and scripts read."""
+        hubs = {
+            key: {
+                "id": hub.view.id,
+                "site": hub.view.site,
+                "ipv4": str(hub.view.address.ipv4),
+                "ipv6": str(hub.view.address.ipv6),
+                "ssh": self._ssh(hub.machine, ""),
+            }
+            for key, hub in self.hubs.items()
+        }
+        hosts = {
+            name: {
+                "site": host.view.site,
+                "role": host.view.role,
+                "private": host.view.private,
+                "ipv4": str(host.view.address.ipv4),
+                "ipv6": str(host.view.address.ipv6),
+                "ssh": self._ssh(host.machine, self.sites[host.view.site].hubs[0].view.key if host.view.private else ""),
+            }
+            for name, host in self.hosts.items()
+        }
+        return {
+            "hubs": hubs,
+            "hosts": hosts,
+            "login": {"user": LOGIN_USER, "private_key": Output.secret(self.authority.login_private_key)},
+        }
+
+    def _ssh(self, machine: Machine, gateway: str) -> dict[str, object]:
+        return {"address": machine.address, "host_key": machine.host_key, "gateway": gateway}

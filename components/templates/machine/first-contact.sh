@@ -1,0 +1,14 @@
+# Run by SSH, pinned to the key that cloud-init was seeded with. Prints the public half of a host key made here.
+# May be run again: the key is made once. The seeded key goes away with the first installation.
+set -eu
+sudo cloud-init status --wait >/dev/null 2>&1 || sudo cloud-init status --long >&2
+sudo sh -eu -c '
+  key=/etc/ssh/ssh_host_ed25519_key
+  if [ ! -s "$key" ] || [ ! -s "$key.pub" ]; then
+    umask 077
+    rm -f "$key" "$key.pub"
+    ssh-keygen -q -t ed25519 -N "" -C "" -f "$key"
+  fi
+  systemctl reload ssh
+  cut -d" " -f1,2 "$key.pub"
+'

@@ -1,0 +1,116 @@
+"""Installs a bundle of files on this machine, or removes one. Run as root; a bundle comes as JSON on stdin.
+
+Writes are atomic, unchanged files are left alone, files that left the bundle are deleted, only what a changed
+file concerns is restarted. Prints paths, never contents.
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+BUNDLES = pathlib.Path("/var/lib/vcubev/bundles")
+CHECKS = {"/etc/nftables.conf": ["nft", "-c", "-f"], "/etc/bird/bird.conf": ["bird", "-p", "-c"]}
+# Good for the first contact only; this installation came over the key that replaces it.
+SEEDED_HOST_KEY = pathlib.Path("/etc/ssh/ssh_host_ecdsa_key")
+
+
+def run(*command):
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)}: exit code {done.returncode}\n{done.stderr.strip()}\n{details(command)}")
+
+
+def details(command):
+    if command[0] != "systemctl":
+        return ""
+    log = subprocess.run(["journalctl", "-n", "15", "--no-pager", "-u", command[-1]], capture_output=True, text=True)
+    return log.stdout
+
+
+def write(path, spec):
+    """Write one file if it differs; return whether it did."""
+    target = pathlib.Path(path)
+    content, mode = spec["content"].encode(), int(spec["mode"], 8)
+    if target.exists() and target.read_bytes() == content and target.stat().st_mode & 0o7777 == mode:
+        return False
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # A fresh name each time and never a moment with wider rights than the file's own.
+    draft = target.with_name(f".{target.name}.new")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+        out.write(content)
+        os.fchmod(out.fileno(), mode)
+        os.fsync(out.fileno())
+    if path in CHECKS:
+        try:
+            run(*CHECKS[path], str(draft))
+        except SystemExit:
+            draft.unlink()
+            raise
+    os.replace(draft, target)
+    return True
+
+
+def load_manifest(name):
+    manifest = BUNDLES / f"{name}.json"
+    return json.loads(manifest.read_text()) if manifest.exists() else {"files": {}, "units": []}
+
+
+def act(actions, started=()):
+    for action in dict.fromkeys(actions):
+        verb, _, rest = action.partition(" ")
+        if verb == "run":
+            run(*rest.split())
+        elif rest not in started:
+            run("systemctl", verb, rest)
+
+
+def install(bundle):
+    old = load_manifest(bundle["name"])
+    gone = [path for path in old["files"] if path not in bundle["files"]]
+    # Present while an installation runs: one broken off half-way has files in place that nothing was told of.
+    unfinished = BUNDLES / f"{bundle['name']}.unfinished"
+    resumed = unfinished.exists()
+    BUNDLES.mkdir(parents=True, exist_ok=True)
+    unfinished.touch()
+    changed = [path for path, spec in bundle["files"].items() if write(path, spec) or resumed]
+    for path in gone:
+        pathlib.Path(path).unlink(missing_ok=True)
+    kept = {path: spec["on_change"] for path, spec in bundle["files"].items()}
+    manifest = json.dumps({"files": kept, "units": bundle["units"]})
+    if changed or gone:
+        run("systemctl", "daemon-reload")
+    for unit in (unit for unit in old["units"] if unit not in bundle["units"]):
+        subprocess.run(["systemctl", "disable", "--now", unit], capture_output=True)
+    started = []
+    for unit in bundle["units"]:
+        if subprocess.run(["systemctl", "is-active", "-q", unit]).returncode:
+            started.append(unit)
+        run("systemctl", "enable", "--now", unit)
+    act([a for p in changed for a in kept[p]] + [a for p in gone for a in old["files"][p]], started)
+    write(str(BUNDLES / f"{bundle['name']}.json"), {"content": manifest, "mode": "0600"})
+    unfinished.unlink()
+    if SEEDED_HOST_KEY.exists():
+        SEEDED_HOST_KEY.unlink()
+        SEEDED_HOST_KEY.with_suffix(".pub").unlink(missing_ok=True)
+        run("systemctl", "reload", "ssh")
+    print("\n".join([f"changed {path}" for path in changed] + [f"removed {path}" for path in gone]) or "no change")
+
+
+def remove(name):
+    old = load_manifest(name)
+    for unit in reversed(old["units"]):
+        subprocess.run(["systemctl", "disable", "--now", unit], capture_output=True)
+    for path in old["files"]:
+        pathlib.Path(path).unlink(missing_ok=True)
+    act(a for actions in old["files"].values() for a in actions if not a.endswith(tuple(old["units"]) or ("\0",)))
+    (BUNDLES / f"{name}.json").unlink(missing_ok=True)
+    print("\n".join(f"removed {path}" for path in old["files"]) or "no change")
+
+
+if sys.argv[1] == "install":
+    install(json.load(sys.stdin))
+else:
+    remove(sys.argv[2])
