@@ -65,7 +65,9 @@ class Mesh(ComponentResource):
                 "private": host.view.private,
                 "ipv4": str(host.view.address.ipv4),
                 "ipv6": str(host.view.address.ipv6),
-                "ssh": self._ssh(host.machine, self.sites[host.view.site].hubs[0].view.key if host.view.private else ""),
+                "ssh": self._ssh(
+                    host.machine, self.sites[host.view.site].hubs[0].view.key if host.view.private else ""
+                ),
             }
             for name, host in self.hosts.items()
         }

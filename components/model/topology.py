@@ -1,0 +1,155 @@
+"""The network as data: frozen views that every later step reads and none changes."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+FIRST_LINK_PORT = 20000
+LINK_PORTS = range(FIRST_LINK_PORT, FIRST_LINK_PORT + 256)  # one for each possible hub id, so a hub's is fixed
+HOSTS_PORT = 1194  # OpenVPN's registered port (IANA)
+FIRST_ASN = 4_200_000_000  # private 4-byte range, one number for each hub (RFC 6996; RFC 7938 section 5.2.1)
+
+
+@dataclass(frozen=True)
+class VirtualAddress:
+    """Where a member is in the overlay, for life."""
+
+    ipv4: IPv4Address
+    ipv6: IPv6Address
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """The whole virtual network."""
+
+    ipv4: IPv4Network
+    ipv6: IPv6Network
+
+
+@dataclass(frozen=True)
+class Role:
+    """A named block of the overlay that hosts are drawn from."""
+
+    name: str
+    id: int
+    ipv4: IPv4Network
+    ipv6: IPv6Network
+
+
+@dataclass(frozen=True)
+class HubView:
+    """An OpenVPN server of a site that also routes."""
+
+    name: str
+    site: str
+    id: int  # 1-254, unique in the mesh: address, router id, ASN and link ports follow from it
+    address: VirtualAddress
+    port: int = HOSTS_PORT  # UDP, where hosts come in
+
+    @property
+    def key(self) -> str:
+        return f"{self.site}/{self.name}"
+
+    @property
+    def common_name(self) -> str:
+        return f"hub.{self.site}.{self.name}"
+
+    @property
+    def asn(self) -> int:
+        return FIRST_ASN + self.id
+
+
+@dataclass(frozen=True)
+class HostView:
+    """A member machine of the overlay."""
+
+    name: str
+    site: str
+    role: str
+    id: int
+    address: VirtualAddress
+    private: bool = False  # has no public address on the underlay
+
+    @property
+    def common_name(self) -> str:
+        return f"host.{self.name}"
+
+
+@dataclass(frozen=True)
+class LinkView:
+    """A hub-to-hub tunnel. The hub with the lower id listens."""
+
+    listener: HubView
+    dialer: HubView
+
+    @property
+    def name(self) -> str:
+        return f"{self.listener.id}-{self.dialer.id}"
+
+    @property
+    def port(self) -> int:
+        """UDP port on the listener."""
+        return FIRST_LINK_PORT + self.dialer.id
+
+
+@dataclass(frozen=True)
+class SiteView:
+    """One cloud region's machines."""
+
+    name: str
+    id: int
+    cloud: str
+    region: str
+    underlay: IPv4Network  # private addresses of the machines, as the cloud gives them
+    hubs: tuple[HubView, ...]
+    hosts: tuple[HostView, ...]
+    size: str | None = None
+    image: str | None = None
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """Lifetimes."""
+
+    ca_validity_hours: int
+    validity_hours: int
+    early_renewal_hours: int
+
+
+@dataclass(frozen=True)
+class Topology:
+    """One mesh. Every tuple is in the order of ids or names, whatever the order of the stack file."""
+
+    overlay: Overlay
+    roles: tuple[Role, ...]
+    sites: tuple[SiteView, ...]
+    certificates: Certificates
+    operators: tuple[IPv4Network, ...] = ()  # from where SSH reaches public machines
+    links: tuple[LinkView, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        hubs = sorted(self.hubs, key=lambda hub: hub.id)
+        pairs = [LinkView(low, high) for at, low in enumerate(hubs) for high in hubs[at + 1 :]]
+        object.__setattr__(self, "links", tuple(pairs))
+
+    @property
+    def hubs(self) -> tuple[HubView, ...]:
+        return tuple(hub for site in self.sites for hub in site.hubs)
+
+    @property
+    def hosts(self) -> tuple[HostView, ...]:
+        return tuple(host for site in self.sites for host in site.hosts)
+
+    def remotes(self, host: HostView) -> tuple[HubView, ...]:
+        """Return all hubs in the order in which a host tries them: its own site's, then the others.
+
+        Each host has an order of its own, so that hosts spread over the hubs; it depends on nothing but the names of
+        the host and the hubs (rendezvous hashing, Thaler and Ravishankar 1998), so a new hub moves few hosts.
+        """
+        return tuple(sorted(self.hubs, key=lambda hub: (hub.site != host.site, _weight(host, hub))))
+
+
+def _weight(host: HostView, hub: HubView) -> bytes:
+    return hashlib.sha256(f"{host.name}|{hub.key}".encode()).digest()
