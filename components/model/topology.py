@@ -6,8 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-FIRST_LINK_PORT = 20000
-LINK_PORTS = range(FIRST_LINK_PORT, FIRST_LINK_PORT + 256)  # one for each possible hub id, so a hub's is fixed
+LINK_PORTS = range(20_000, 20_256)  # one for each possible hub id, so that it never changes
 HOSTS_PORT = 1194  # OpenVPN's registered port (IANA)
 FIRST_ASN = 4_200_000_000  # private 4-byte range, one number for each hub (RFC 6996; RFC 7938 section 5.2.1)
 
@@ -60,6 +59,16 @@ class HubView:
     def asn(self) -> int:
         return FIRST_ASN + self.id
 
+    @property
+    def link_port(self) -> int:
+        """UDP port at which every other hub has its end of the tunnel to this one."""
+        return LINK_PORTS[self.id]
+
+    @property
+    def link_local(self) -> IPv6Address:
+        """Address on every link, whatever the peer (RFC 4291 section 2.5.6)."""
+        return IPv6Address("fe80::") + self.id
+
 
 @dataclass(frozen=True)
 class HostView:
@@ -87,11 +96,6 @@ class LinkView:
     @property
     def name(self) -> str:
         return f"{self.listener.id}-{self.dialer.id}"
-
-    @property
-    def port(self) -> int:
-        """UDP port on the listener."""
-        return FIRST_LINK_PORT + self.dialer.id
 
 
 @dataclass(frozen=True)

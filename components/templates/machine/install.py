@@ -75,7 +75,9 @@ def install(bundle):
     resumed = unfinished.exists()
     BUNDLES.mkdir(parents=True, exist_ok=True)
     unfinished.touch()
-    changed = [path for path, spec in bundle["files"].items() if write(path, spec) or resumed]
+    # Those with a check come last: they may name the others.
+    paths = sorted(bundle["files"], key=lambda path: path in CHECKS)
+    changed = [path for path in paths if write(path, bundle["files"][path]) or resumed]
     for path in gone:
         pathlib.Path(path).unlink(missing_ok=True)
     kept = {path: spec["on_change"] for path, spec in bundle["files"].items()}
