@@ -10,7 +10,6 @@ from pulumi import ComponentResource, Output, ResourceOptions
 from components.clouds import ANYWHERE, FirewallRule, open_cloud
 from components.host import Host, HostArgs
 from components.hub import Hub, HubArgs
-from components.model.render import HOSTS_PORT
 from components.model.topology import LINK_PORTS, HostView, HubView, SiteView, Topology
 from components.pki import Authority
 
@@ -40,7 +39,8 @@ class Site(ComponentResource):
         ping = FirewallRule("icmp", (), ANYWHERE)
         # Constant, whatever links exist: a new link must not touch the firewalls of those that do.
         link_ports = f"{LINK_PORTS.start}-{LINK_PORTS.stop - 1}"
-        tunnels = FirewallRule("udp", (str(HOSTS_PORT), link_ports), ANYWHERE)
+        hosts_ports = sorted({str(hub.port) for hub in args.site.hubs})
+        tunnels = FirewallRule("udp", (*hosts_ports, link_ports), ANYWHERE)
         self._hub_firewall = self._firewall(f"{name}-hubs", (ssh, ping, tunnels), child)
         self._host_firewall = self._firewall(f"{name}-hosts", (ssh, ping), child)
         self.hubs = [self._hub(f"{name}-{hub.name}", hub, child) for hub in args.site.hubs]

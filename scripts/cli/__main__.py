@@ -1,0 +1,123 @@
+"""What the commands in scripts/ do, once everything that they need is set up."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from components.model.errors import StackErrors
+from scripts.cli import lab
+from scripts.cli.inventory import Inventory
+from scripts.cli.reach import look
+from scripts.cli.show import show
+from scripts.cli.stack import EngineFailed, Stack, stack_names
+
+BAD_INPUT, FAILED, NOT_WELL = 2, 1, 3
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_show_locals=False)
+console = Console()
+errors = Console(stderr=True)
+
+StackName = Annotated[str, typer.Argument(help="A stack: the NAME of stacks/Pulumi.NAME.yaml.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; a lab stack never does.")]
+
+
+@app.command()
+def up(name: StackName = "lab", yes: Yes = False) -> None:
+    """Make a stack what its file says, then show its hosts and who reaches whom.
+
+    Exit codes: 0 all is well; 1 the engine failed; 2 the stack file has mistakes; 3 made, but something is not reached.
+    """
+    started = time.monotonic()
+    stack = _checked(name)
+    _tell_stand_ins()
+    if stack.is_lab():
+        lab.prepare(console)
+    stack.prepare()
+    stack.engine("up", "-s", name, *(["--yes", "--skip-preview"] if yes or stack.is_lab() else []))
+    changes = stack.last_changes()
+    told = ", ".join(f"{count} {change}" for change, count in sorted(changes.items()))
+    console.print(f"[bold]{f'Changed: {told}' if told else 'Nothing changed.'}[/] ({time.monotonic() - started:.0f} s)")
+    _look(stack)
+
+
+@app.command()
+def status(name: StackName = "lab") -> None:
+    """Show a stack's hosts and who reaches whom. Changes nothing."""
+    stack = _checked(name)
+    if not stack.exists():
+        console.print(f"Stack {name} is not up.")
+        raise typer.Exit(FAILED)
+    _look(stack)
+
+
+@app.command()
+def down(name: StackName = "lab", yes: Yes = False) -> None:
+    """Take a stack away, whole, and prove for a lab stack that nothing is left."""
+    stack = _checked(name)
+    if stack.exists():
+        stack.prepare()
+        stack.engine("destroy", "-s", name, *(["--yes", "--skip-preview"] if yes or stack.is_lab() else []))
+        stack.forget()
+    else:
+        console.print(f"Stack {name} is not up.")
+    if stack.is_lab() and not lab.nothing_left(console, name):
+        raise typer.Exit(FAILED)
+
+
+@app.command(hidden=True)
+def env(name: StackName = "lab") -> None:
+    """Print the line that plain `pulumi` needs to find a stack's state; scripts/env calls it."""
+    settings = _checked(name).settings()
+    if settings:
+        print("export " + " ".join(f"{key}={value}" for key, value in settings.items()))
+
+
+def _checked(name: str) -> Stack:
+    """Return a stack whose file holds no mistake, or end."""
+    if name not in stack_names():
+        errors.print(f"There is no stacks/Pulumi.{name}.yaml. Stacks: {', '.join(stack_names())}.")
+        raise typer.Exit(BAD_INPUT)
+    stack = Stack(name)
+    stack.topology()
+    return stack
+
+
+def _look(stack: Stack) -> None:
+    inventory = Inventory.of(stack.outputs())
+    findings = asyncio.run(look(inventory))
+    show(console, inventory, findings)
+    if not findings.all_well(inventory):
+        errors.print("[red]Not all is well, see above.[/]")
+        raise typer.Exit(NOT_WELL)
+
+
+def _tell_stand_ins() -> None:
+    if used := os.environ.get("VCUBEV_STANDINS"):
+        console.print(
+            f"[yellow]Stand-ins are in use for the provider plugins {used.replace(' ', ' and ')}[/]: the official ones "
+            "cannot be downloaded here (README, What is emulated where)."
+        )
+
+
+def main() -> int:
+    """Run a command; its failures as one clear text."""
+    try:
+        app()
+    except StackErrors as mistakes:
+        errors.print(str(mistakes), highlight=False, markup=False, soft_wrap=True)
+        return BAD_INPUT
+    except EngineFailed as failure:
+        errors.print(str(failure), highlight=False, markup=False, soft_wrap=True)
+        return FAILED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""What a stack's outputs say about its machines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Access:
+    """How SSH reaches a machine on the underlay."""
+
+    address: str
+    host_key: str  # "ssh-ed25519 AAAA..."
+    gateway: str  # key of the hub to go through; "" for a public machine
+
+
+@dataclass(frozen=True)
+class Member:
+    """A hub or a host of the overlay."""
+
+    name: str  # a hub's is "site/hub"
+    site: str
+    ipv4: str
+    ipv6: str
+    ssh: Access
+    role: str = ""  # "" for a hub
+    private: bool = False
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """All machines of a stack, and the login to them."""
+
+    hubs: dict[str, Member]
+    hosts: dict[str, Member]
+    user: str
+    private_key: str
+
+    @classmethod
+    def of(cls, outputs: Mapping[str, Any]) -> Inventory:
+        """Read a stack's outputs, as `Mesh.stack_outputs` makes them."""
+        hubs = {name: _member(name, fields) for name, fields in outputs["hubs"].items()}
+        hosts = {name: _member(name, fields) for name, fields in outputs["hosts"].items()}
+        return cls(hubs, hosts, outputs["login"]["user"], outputs["login"]["private_key"])
+
+
+def _member(name: str, fields: Mapping[str, Any]) -> Member:
+    ssh = Access(**fields["ssh"])
+    rest = {key: fields[key] for key in ("site", "ipv4", "ipv6", "role", "private") if key in fields}
+    return Member(name, ssh=ssh, **rest)

@@ -1,0 +1,145 @@
+"""Looks at a running network from inside: which hub carries a host, who reaches whom, who can be logged in to."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shlex
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+
+import asyncssh
+
+from components.model.render import CONSTANTS
+from scripts.cli.inventory import Inventory, Member
+
+CONNECT_TIMEOUT_SECONDS = 15
+COMMAND_TIMEOUT_SECONDS = 60
+JOIN_TIMEOUT_SECONDS = 60
+POLL_SECONDS = 0.5
+# One lost packet is no lost path: up to 4 tries, 300 ms apart.
+PING = "ping -q -c 4 -i 0.3 -W 1"
+
+
+@dataclass
+class Findings:
+    """What was seen."""
+
+    carrier: dict[str, str] = field(default_factory=dict)  # host -> hub; no entry: on none
+    reached: dict[tuple[str, str, str], bool] = field(default_factory=dict)  # (from, to, "ipv4" or "ipv6")
+    logins: dict[str, str] = field(
+        default_factory=dict
+    )  # private host -> the hub over which it was logged in to, or ""
+    unreachable: dict[str, str] = field(default_factory=dict)  # machine -> why SSH did not reach it
+
+    def all_well(self, inventory: Inventory) -> bool:
+        seen = not self.unreachable and set(self.carrier) == set(inventory.hosts)
+        return seen and all(self.reached.values()) and all(self.logins.values())
+
+
+class Observer:
+    """SSH connections to all machines of a stack, each with its pinned key, opened once."""
+
+    def __init__(self, inventory: Inventory) -> None:
+        self._inventory = inventory
+        self._key = asyncssh.import_private_key(inventory.private_key)
+        self._stack = AsyncExitStack()
+        self.connections: dict[str, asyncssh.SSHClientConnection] = {}
+
+    async def __aenter__(self) -> Observer:
+        return self
+
+    async def __aexit__(self, *reason: object) -> None:
+        await self._stack.aclose()
+
+    async def connect(self, findings: Findings) -> None:
+        """Connect to all machines: hubs first, private hosts through theirs."""
+        await asyncio.gather(*[self._try(hub, findings) for hub in self._inventory.hubs.values()])
+        await asyncio.gather(*[self._try(host, findings) for host in self._inventory.hosts.values()])
+
+    async def _try(self, member: Member, findings: Findings) -> None:
+        try:
+            tunnel = self.connections[member.ssh.gateway] if member.ssh.gateway else None
+            self.connections[member.name] = await self._open(member.ssh.address, member.ssh.host_key, tunnel)
+        except KeyError:
+            findings.unreachable[member.name] = f"its gateway {member.ssh.gateway} is not reachable"
+        except (OSError, asyncssh.Error, TimeoutError) as problem:
+            findings.unreachable[member.name] = str(problem) or type(problem).__name__
+
+    async def _open(
+        self, address: str, host_key: str, tunnel: asyncssh.SSHClientConnection | None
+    ) -> asyncssh.SSHClientConnection:
+        connection = await asyncio.wait_for(
+            asyncssh.connect(
+                address,
+                username=self._inventory.user,
+                client_keys=[self._key],
+                known_hosts=([asyncssh.import_public_key(host_key)], [], []),
+                server_host_key_algs=["ssh-ed25519"],
+                tunnel=tunnel,
+                config=None,
+                agent_path=None,
+            ),
+            CONNECT_TIMEOUT_SECONDS,
+        )
+        return await self._stack.enter_async_context(connection)
+
+    async def run(self, machine: str, command: str) -> str:
+        """Return what a command prints on a machine; its exit code does not matter."""
+        done = await asyncio.wait_for(self.connections[machine].run(command), COMMAND_TIMEOUT_SECONDS)
+        return str(done.stdout)
+
+    async def carriers(self) -> dict[str, str]:
+        """Ask all hubs which hosts they carry; of two, the newer (its number is the higher)."""
+        hubs = [hub for hub in self._inventory.hubs if hub in self.connections]
+        table = f"ip -j route show table {CONSTANTS['HOSTS_TABLE']} 2>/dev/null"
+        answers = await asyncio.gather(*[self.run(hub, table) for hub in hubs])
+        newest: dict[str, tuple[int, str]] = {}
+        for hub, answer in zip(hubs, answers, strict=True):
+            for route in json.loads(answer or "[]"):
+                place = (route.get("metric", 0), hub)
+                newest[route["dst"]] = max(place, newest.get(route["dst"], place))
+        return {host.name: newest[host.ipv4][1] for host in self._inventory.hosts.values() if host.ipv4 in newest}
+
+    async def reach(self, host: str, others: Iterable[Member]) -> dict[tuple[str, str, str], bool]:
+        """Ping all others from one host, both families at once."""
+        targets = {
+            getattr(other, family): (host, other.name, family) for other in others for family in ("ipv4", "ipv6")
+        }
+        pings = " & ".join(f"{PING} {shlex.quote(target)} >/dev/null 2>&1 && echo {target}" for target in targets)
+        answered = set((await self.run(host, f"{pings} & wait")).split())
+        return {key: target in answered for target, key in targets.items()}
+
+    async def login(self, host: Member) -> str:
+        """Log in to a host at its virtual address over a hub of another site, where there is one; name that hub."""
+        hubs = sorted(self._inventory.hubs.values(), key=lambda hub: hub.site == host.site)
+        via = next(hub.name for hub in hubs if hub.name in self.connections)
+        try:
+            connection = await self._open(host.ipv4, host.ssh.host_key, self.connections[via])
+            seen = await asyncio.wait_for(connection.run("ip -4 -o address show dev lo"), COMMAND_TIMEOUT_SECONDS)
+        except (OSError, asyncssh.Error, TimeoutError):
+            return ""
+        return via if f" {host.ipv4}/32 " in str(seen.stdout) else ""
+
+
+async def look(inventory: Inventory) -> Findings:
+    """Look at the whole network once, after giving hosts time to join."""
+    findings = Findings()
+    async with Observer(inventory) as observer:
+        await observer.connect(findings)
+        expected = set(inventory.hosts) - set(findings.unreachable)
+        deadline = asyncio.get_running_loop().time() + JOIN_TIMEOUT_SECONDS
+        while not expected <= set(findings.carrier) and asyncio.get_running_loop().time() < deadline:
+            findings.carrier = await observer.carriers()
+            await asyncio.sleep(POLL_SECONDS if not expected <= set(findings.carrier) else 0)
+        hosts = inventory.hosts.values()
+        results = await asyncio.gather(
+            *[observer.reach(name, [h for h in hosts if h.name != name]) for name in sorted(expected)]
+        )
+        for result in results:
+            findings.reached |= result
+        private = [host for host in hosts if host.private]
+        logins = await asyncio.gather(*[observer.login(host) for host in private])
+        findings.logins = {host.name: via for host, via in zip(private, logins, strict=True)}
+    return findings

@@ -1,0 +1,47 @@
+"""Puts findings on the screen."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from scripts.cli.inventory import Inventory
+from scripts.cli.reach import Findings
+
+MARKS = {(True, True): "ok", (True, False): "v4 only", (False, True): "v6 only", (False, False): "LOST"}
+
+
+def host_table(inventory: Inventory, findings: Findings) -> Table:
+    """One line for each host, as people look for it."""
+    table = Table("host", "site", "role", "IPv4", "IPv6", "on hub", title="Hosts")
+    for host in sorted(inventory.hosts.values(), key=lambda host: (host.site, host.name)):
+        name = f"{host.name} (private)" if host.private else host.name
+        hub = findings.carrier.get(host.name, "[red]none[/]")
+        table.add_row(name, host.site, host.role, host.ipv4, host.ipv6, hub)
+    return table
+
+
+def reach_table(inventory: Inventory, findings: Findings) -> Table:
+    """Who reaches whom, both families."""
+    names = sorted(inventory.hosts)
+    table = Table("from \\ to", *names, title="Reachability (ping, IPv4 and IPv6)")
+    for source in names:
+        cells = []
+        for target in names:
+            both = tuple(findings.reached.get((source, target, family), False) for family in ("ipv4", "ipv6"))
+            mark = MARKS[both]  # type: ignore[index]
+            cells.append("-" if source == target else f"[green]{mark}[/]" if mark == "ok" else f"[red]{mark}[/]")
+        table.add_row(source, *cells)
+    return table
+
+
+def show(console: Console, inventory: Inventory, findings: Findings) -> None:
+    """Print hosts, matrix and logins."""
+    console.print(host_table(inventory, findings))
+    console.print(reach_table(inventory, findings))
+    for host, via in sorted(findings.logins.items()):
+        address = inventory.hosts[host].ipv4
+        told = f"[green]ok[/], through hub {via}" if via else "[red]failed[/]"
+        console.print(f"SSH to {host} (private) at its virtual address {address}: {told}")
+    for machine, reason in sorted(findings.unreachable.items()):
+        console.print(f"[red]{machine} cannot be reached by SSH[/]: {reason}", highlight=False)

@@ -1,0 +1,175 @@
+"""A stack as the engine sees it: where its state lies, and the engine's own commands on it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.clouds import known_clouds
+from components.model.stackfile import load_file
+from components.model.topology import Topology
+
+ROOT = Path(__file__).parents[2]
+STACKS = ROOT / "stacks"
+LAB = "lab"
+PASSPHRASE_BYTES = 32
+
+
+def state_directory() -> Path:
+    """Where lab stacks keep what must outlive the work tree: state and passphrase."""
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "vcubev"
+
+
+def stack_names() -> list[str]:
+    """Return the stacks that have a file."""
+    return sorted(path.stem.removeprefix("Pulumi.") for path in STACKS.glob("Pulumi.*.yaml"))
+
+
+class EngineFailed(Exception):
+    """The engine said no, and has told the user why."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One stack file and the state that belongs to it."""
+
+    name: str
+
+    @property
+    def file(self) -> Path:
+        return STACKS / f"Pulumi.{self.name}.yaml"
+
+    def topology(self) -> Topology:
+        """Check the stack file.
+
+        Raises:
+            StackErrors: All of its mistakes.
+        """
+        return load_file(self.file, known_clouds())
+
+    def is_lab(self) -> bool:
+        """Tell whether all of it is on this computer, so that nothing of it is worth the user's own back end."""
+        return all(site.cloud == LAB for site in self.topology().sites)
+
+    def settings(self) -> dict[str, str]:
+        """Return the environment in which the engine finds this stack's state.
+
+        A user who is logged in to a back end keeps it; else a lab stack has one on this computer.
+        """
+        if not self.is_lab():
+            return {}
+        settings = {}
+        if not logged_in():
+            settings["PULUMI_BACKEND_URL"] = f"file://{state_directory() / 'backend'}"
+        if not {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"} & set(os.environ):
+            settings["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(state_directory() / "passphrase")
+        return settings
+
+    def prepare(self) -> None:
+        """Make what `settings` names, if it is not there, and select the stack."""
+        settings = self.settings()
+        if "PULUMI_BACKEND_URL" in settings:
+            (state_directory() / "backend").mkdir(mode=0o700, parents=True, exist_ok=True)
+        if "PULUMI_CONFIG_PASSPHRASE_FILE" in settings:
+            _write_once(Path(settings["PULUMI_CONFIG_PASSPHRASE_FILE"]), secrets.token_urlsafe(PASSPHRASE_BYTES))
+        self.engine("stack", "select", "--create", self.name, quiet=True)
+        self._unlock()
+
+    def exists(self) -> bool:
+        """Tell whether the back end knows the stack."""
+        if "PULUMI_BACKEND_URL" in self.settings() and not (state_directory() / "backend").is_dir():
+            return False
+        known = json.loads(self.answer("stack", "ls", "--json") or "[]")
+        return self.name in {stack["name"].rpartition("/")[2] for stack in known}
+
+    def engine(self, *command: str, quiet: bool = False) -> None:
+        """Run an engine command on the user's terminal.
+
+        Raises:
+            EngineFailed: It ended with an error, which the user has seen.
+        """
+        output = subprocess.PIPE if quiet else None
+        done = subprocess.run(
+            self._command(command), cwd=ROOT, env=self._environment(), stdout=output, stderr=output, text=True
+        )
+        if done.returncode:
+            raise EngineFailed(f"{done.stdout}{done.stderr}".strip() if quiet else f"pulumi {command[0]} failed")
+
+    def answer(self, *command: str) -> str:
+        """Return what an engine command prints, in memory only: it may hold secrets.
+
+        Raises:
+            EngineFailed: It ended with an error.
+        """
+        done = subprocess.run(self._command(command), cwd=ROOT, env=self._environment(), capture_output=True, text=True)
+        if done.returncode:
+            raise EngineFailed(done.stderr.strip())
+        return done.stdout
+
+    def outputs(self) -> Mapping[str, Any]:
+        """Return the stack's outputs, secrets in the clear."""
+        return json.loads(self.answer("stack", "output", "--json", "--show-secrets", "-s", self.name))
+
+    def last_changes(self) -> dict[str, int]:
+        """Return what the last update did: "create" -> how many resources; without those that stayed the same."""
+        history = json.loads(self.answer("stack", "history", "--json", "--page-size", "1", "-s", self.name) or "[]")
+        changes = history[0].get("resourceChanges", {}) if history else {}
+        return {change: count for change, count in changes.items() if change != "same" and count}
+
+    def forget(self) -> None:
+        """Remove a destroyed stack from its back end, and a lab's state when its last stack has gone."""
+        self.engine("stack", "rm", "--yes", "--preserve-config", self.name, quiet=True)
+        text = self.file.read_text()
+        # The engine's own line, worthless without the state that it belonged to.
+        self.file.write_text(re.sub(r"^encryptionsalt: .*\n", "", text, flags=re.MULTILINE))
+        if "PULUMI_BACKEND_URL" in self.settings() and not json.loads(self.answer("stack", "ls", "--all", "--json")):
+            shutil.rmtree(state_directory())
+
+    def _command(self, command: Sequence[str]) -> list[str]:
+        return ["pulumi", *command]
+
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, **self.settings()}
+
+    def _unlock(self) -> None:
+        """Take away the lock of an engine that was killed on this computer."""
+        if "PULUMI_BACKEND_URL" not in self.settings():
+            return
+        locks = (state_directory() / "backend" / ".pulumi" / "locks").rglob(f"{self.name}/*.json")
+        owners = [json.loads(lock.read_text()) for lock in locks]
+        if owners and all(o.get("hostname") == socket.gethostname() and not _alive(o["pid"]) for o in owners):
+            self.engine("cancel", "--yes", "-s", self.name, quiet=True)
+
+
+def logged_in() -> bool:
+    """Tell whether the user has a back end of their own."""
+    credentials = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi") / "credentials.json"
+    try:
+        current = json.loads(credentials.read_text()).get("current")
+    except (OSError, ValueError):
+        current = None
+    ours = f"file://{state_directory() / 'backend'}"
+    return bool(os.environ.get("PULUMI_BACKEND_URL", current or ours) != ours)
+
+
+def _write_once(path: Path, text: str) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+
+
+def _alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
