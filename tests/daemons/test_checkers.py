@@ -1,0 +1,136 @@
+"""The daemons' own checkers on every rendered file."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from components.model import tlscrypt
+from tests.rendering import MACHINES, ROOT, TOPOLOGY
+
+HOOKS = ROOT / "components" / "templates" / "hooks"
+os.environ["PATH"] += ":/usr/sbin:/sbin"  # where Debian keeps daemons, out of a plain user's PATH
+HUBS = [hub.key for hub in TOPOLOGY.hubs]
+
+
+def needs(program):
+    return pytest.mark.skipif(shutil.which(program) is None, reason=f"{program} is not installed")
+
+
+def alone(*command, **options):
+    """Run a command in a user and a network namespace of its own: no root needed, nothing of this computer touched."""
+    own = ["unshare", "--user", "--map-root-user", "--net", *map(str, command)]
+    return subprocess.run(own, capture_output=True, text=True, timeout=30, **options)
+
+
+def put(machine, target, replaced=()):
+    """Write a machine's files below a directory, paths inside them turned to it."""
+    for path, spec in MACHINES[machine].items():
+        file = Path(f"{target}{path}")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        content = spec.content
+        for old in replaced:
+            content = content.replace(old, f"{target}{old}")
+        file.write_text(content)
+        file.chmod(int(spec.mode, 8))
+    return target
+
+
+@needs("bird")
+@pytest.mark.parametrize("hub", HUBS)
+def test_bird_takes_a_hubs_routing_with_its_links(hub, tmp_path):
+    put(hub, tmp_path, ["/etc/bird/links"])
+    done = alone("bird", "-p", "-c", tmp_path / "etc/bird/bird.conf")
+    assert done.returncode == 0, done.stderr
+
+
+@needs("bird")
+@pytest.mark.parametrize("hub", HUBS)
+def test_bird_takes_a_hub_that_has_no_link_yet(hub, tmp_path):
+    put(hub, tmp_path, ["/etc/bird/links"])
+    for link in (tmp_path / "etc/bird/links").iterdir():
+        link.unlink()
+    done = alone("bird", "-p", "-c", tmp_path / "etc/bird/bird.conf")
+    assert done.returncode == 0, done.stderr
+
+
+@needs("nft")
+@pytest.mark.parametrize("machine", sorted(MACHINES))
+def test_nft_takes_every_packet_filter(machine, tmp_path):
+    put(machine, tmp_path)
+    done = alone("nft", "-c", "-f", tmp_path / "etc/nftables.conf")
+    assert done.returncode == 0, done.stderr
+
+
+@needs("systemd-analyze")
+@pytest.mark.parametrize("machine", sorted(MACHINES))
+def test_systemd_takes_every_unit(machine, tmp_path):
+    put(machine, tmp_path)
+    units = [path for path in (tmp_path / "etc/systemd/system").iterdir() if path.suffix == ".service"]
+    # Instances of a template are what runs.
+    names = [str(unit).replace("@.", "@2.") for unit in units]
+    done = subprocess.run(["systemd-analyze", "verify", "--man=no", *names], capture_output=True, text=True)
+    ours = [line for line in done.stderr.splitlines() if "vcubev" in line and "not executable" not in line]
+    # The programs and units of the machine itself are not on this computer.
+    wrong = [line for line in ours if "No such file" not in line and "not found" not in line]
+    assert not wrong, "\n".join(wrong)
+
+
+@needs("shellcheck")
+@pytest.mark.parametrize("hook", sorted(path.name for path in HOOKS.iterdir() if path.suffix != ".j2"))
+def test_shellcheck_passes_every_hook(hook):
+    done = subprocess.run(["shellcheck", "-x", "-P", ROOT, HOOKS / hook], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+@needs("shellcheck")
+def test_shellcheck_passes_every_script():
+    scripts = [path for path in (ROOT / "scripts").iterdir() if path.is_file()] + [ROOT / ".ci" / "run"]
+    done = subprocess.run(["shellcheck", "-x", "-P", ROOT / "scripts", *scripts], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+OPENVPN_FILES = [
+    (machine, path)
+    for machine, files in sorted(MACHINES.items())
+    for path in files
+    if path.startswith("/etc/vcubev/") and path.endswith(".conf")
+]
+
+
+@needs("openvpn")
+@needs("openssl")
+@pytest.mark.parametrize("machine, path", OPENVPN_FILES, ids=[f"{m}:{p}" for m, p in OPENVPN_FILES])
+def test_openvpn_takes_every_configuration_with_real_keys(machine, path, tmp_path):
+    """OpenVPN has no check of its own, so it starts: in a namespace with no network, on a device that is none."""
+    put(machine, tmp_path, ["/etc/vcubev/pki", "/usr/local/lib/vcubev", "/run/vcubev-hosts"])
+    (tmp_path / "run/vcubev-hosts").mkdir(parents=True)
+    pki = tmp_path / "etc/vcubev/pki"
+    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    subprocess.run(
+        ["openssl", "req", "-x509", *curve, "-keyout", pki / "key.pem", "-out", pki / "ca.pem", "-subj", "/CN=test"],
+        check=True,
+        capture_output=True,
+    )
+    shutil.copy(pki / "ca.pem", pki / "certificate.pem")
+    hub = machine in HUBS
+    v2_key = tlscrypt.v2_server_key("secret") if hub else tlscrypt.v2_client_key("secret", "own")
+    (pki / "tls-crypt-v2.key").write_text(v2_key)
+    (pki / "link.key").write_text(tlscrypt.static_key("secret", "links"))
+    (pki / "tls-crypt-v2.key").chmod(0o600)
+    (pki / "link.key").chmod(0o600)
+    channel = (
+        ["--tls-crypt", pki / "link.key"]
+        if "/links/" in path
+        else ["--tls-crypt-v2", pki / "tls-crypt-v2.key", *(["force-cookie"] if hub else [])]
+    )
+    config = Path(f"{tmp_path}{path}")
+    # A device would need /dev/net/tun and the right to it; all else is as on the machine.
+    config.write_text("\n".join(line for line in config.read_text().splitlines() if not line.startswith("dev")))
+    device = ["--dev", "null"] if "mode server" not in config.read_text() else ["--dev", "tun"]
+    run = ["timeout", "1", "openvpn", "--config", config, *device, "--key", pki / "key.pem", *channel]
+    done = alone("sh", "-c", 'ip link set lo up; exec "$@"', "sh", *run)
+    assert "Options error" not in done.stdout, done.stdout
+    assert ("OpenVPN 2" in done.stdout and "link local" in done.stdout) or "Cannot open TUN" in done.stdout, done.stdout

@@ -1,0 +1,134 @@
+"""The hubs' hooks in a real shell: the address in the certificate is the only one that a host gets."""
+
+import subprocess
+
+import pytest
+
+from components.model import render
+from components.model.addressing import member_ipv4, member_ipv6, role_prefix_ipv4, role_prefix_ipv6
+from tests.rendering import ROOT, TOPOLOGY
+
+HOOKS = ROOT / "components" / "templates" / "hooks"
+OVERLAY = TOPOLOGY.overlay
+HUB = TOPOLOGY.hubs[0]
+
+
+@pytest.fixture(scope="module")
+def hooks(tmp_path_factory):
+    """The hooks with the machine's paths turned to a directory of the test; `ip` and `birdc` are told, not done."""
+    target = tmp_path_factory.mktemp("hooks")
+    paths = {"/etc/vcubev": target, "/usr/local/lib/vcubev": target, "/run/vcubev-hosts": target / "run"}
+    (target / "run").mkdir()
+    for path, spec in render.hub_files(HUB, OVERLAY).items():
+        if path.startswith((render.HOOKS, "/etc/vcubev/overlay.env")):
+            content = spec.content
+            for old, new in paths.items():
+                content = content.replace(old, str(new))
+            (target / path.rpartition("/")[2]).write_text(content)
+    (target / "ip").write_text(f'#!/bin/sh\necho "$@" >>{target}/ip.log\n')
+    (target / "birdc").write_text(f"#!/bin/sh\ncat {target}/birdc.out 2>/dev/null\n")
+    for program in ("ip", "birdc"):
+        (target / program).chmod(0o755)
+    return target
+
+
+def run(hooks, hook, *arguments, serial=None, common_name="host.web-1"):
+    environment = {"PATH": f"{hooks}:/usr/bin:/bin", "common_name": common_name}
+    if serial is not None:
+        environment["X509_0_serialNumber"] = serial
+    command = ["dash", hooks / hook, *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=10)
+
+
+@pytest.fixture
+def connect(hooks):
+    for leftover in [*(hooks / "run").iterdir(), hooks / "ip.log", hooks / "birdc.out"]:
+        leftover.unlink(missing_ok=True)
+
+    def call(serial, **options):
+        done = run(hooks, "client-connect", str(hooks / "answer"), serial=serial, **options)
+        return done, (hooks / "answer").read_text() if done.returncode == 0 else ""
+
+    return call
+
+
+@pytest.mark.parametrize("role, member", [(1, 1), (1, 254), (2, 9), (9, 10), (16, 16), (100, 100), (255, 254)])
+def test_a_host_gets_both_addresses_of_its_plan(connect, hooks, role, member):
+    ipv4 = member_ipv4(role_prefix_ipv4(OVERLAY.ipv4, role), member)
+    ipv6 = member_ipv6(role_prefix_ipv6(OVERLAY.ipv6, role), member)
+    done, answer = connect(str(ipv4))
+    assert done.returncode == 0, done.stderr
+    assert answer == f"ifconfig-push {ipv4} 255.255.0.0\nifconfig-ipv6-push {ipv6}/64 {ipv6}\n"
+    log = (hooks / "ip.log").read_text()
+    assert f"-4 route add {ipv4}/32 dev hosts table 100 proto 99 metric 1" in log
+    assert f"-6 route add {ipv6}/128 dev hosts table 100 proto 99 metric 1" in log
+
+
+REFUSED = [
+    None,
+    "",
+    "10.100.0.1",  # a hub's
+    "10.100.0.9",
+    "10.100.1.0",
+    "10.100.1.255",
+    "10.99.1.1",
+    "10.101.1.1",
+    "192.0.2.1",
+    "10.100.1",
+    "10.100.1.1.1",
+    "10.100.1.256",
+    "10.100.01.1",
+    "10.100.1.01",
+    "10.100..1",
+    ".10.100.1.1",
+    "10.100.1.1.",
+    "10.100.1.-1",
+    "10.100.1.1 ",
+    "10.100.1.1;reboot",
+    "$(reboot)",
+    "10.100.1.1\nifconfig-push 10.100.1.2 255.255.0.0",
+    "*",
+]
+
+
+@pytest.mark.parametrize("serial", REFUSED)
+def test_a_certificate_with_no_hosts_address_is_refused_and_nothing_is_written(connect, hooks, serial):
+    done, _ = connect(serial)
+    assert done.returncode != 0 and "refused host.web-1" in done.stderr
+    assert not (hooks / "ip.log").exists(), "a refused host must not have a route"
+
+
+def test_the_number_grows_past_every_place_where_the_host_was(connect, hooks):
+    (hooks / "birdc.out").write_text("10.100.1.1/32 unicast\n\tBGP.local_pref: 104\n\tBGP.local_pref: 107\n")
+    connect("10.100.1.1")
+    assert "metric 8" in (hooks / "ip.log").read_text(), "an older session would keep the traffic"
+
+
+def test_a_second_name_with_the_same_address_is_refused_while_the_first_is_connected(connect, hooks):
+    assert connect("10.100.1.1")[0].returncode == 0
+    stranger, _ = connect("10.100.1.1", common_name="host.evil")
+    assert stranger.returncode != 0 and "belongs to host.web-1" in stranger.stderr
+    assert connect("10.100.1.1")[0].returncode == 0, "the owner may come again"
+    assert run(hooks, "client-disconnect", serial="10.100.1.1").returncode == 0
+    assert connect("10.100.1.1", common_name="host.evil")[0].returncode == 0
+
+
+def test_a_host_that_went_has_no_route_any_more(connect, hooks):
+    connect("10.100.1.1")
+    (hooks / "ip.log").unlink()
+    assert run(hooks, "client-disconnect", serial="10.100.1.1").returncode == 0
+    log = (hooks / "ip.log").read_text()
+    assert "-4 route flush table 100 exact 10.100.1.1/32" in log
+    assert "-6 route flush table 100 exact fd5c:ab1e:0:1::1/128" in log
+
+
+@pytest.mark.parametrize("action", ["add", "update"])
+def test_a_session_may_use_its_own_addresses_and_no_other(hooks, action):
+    for own in ("10.100.1.1", "fd5c:ab1e:0:1::1"):
+        assert run(hooks, "learn-address", action, own, "host.web-1", serial="10.100.1.1").returncode == 0
+    for other in ("10.100.1.2", "10.100.0.1", "10.100.1.0/24", "fd5c:ab1e:0:1::2", "fe80::1", "0.0.0.0"):
+        assert run(hooks, "learn-address", action, other, "host.web-1", serial="10.100.1.1").returncode != 0
+
+
+def test_forgetting_an_address_needs_no_certificate(hooks):
+    assert run(hooks, "learn-address", "delete", "10.100.1.1").returncode == 0

@@ -1,0 +1,56 @@
+"""Every rendered file against its golden copy: a change of a byte on a machine shows up in review."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.rendering import EVERY_FILE, EVERY_FILE_IDS, MACHINES, ROOT, user_data
+
+
+@pytest.mark.parametrize("machine, path", EVERY_FILE, ids=EVERY_FILE_IDS)
+def test_a_file_is_what_it_was(machine, path, snapshot):
+    spec = MACHINES[machine][path]
+    assert f"mode {spec.mode}; on change: {', '.join(spec.on_change) or 'nothing'}\n{spec.content}" == snapshot
+
+
+def test_user_data_is_what_it_was(snapshot):
+    assert user_data() == snapshot
+
+
+def test_rendering_does_not_depend_on_the_order_of_sets():
+    program = (
+        "import hashlib; from tests.rendering import MACHINES, user_data\n"
+        "print(hashlib.sha256(repr([sorted(MACHINES.items()), user_data()]).encode()).hexdigest())"
+    )
+    sums = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(sums) == 1
+
+
+def test_every_key_is_for_its_owner_only():
+    for machine, path in EVERY_FILE:
+        spec = MACHINES[machine][path]
+        secret = any(word in spec.content for word in ("KEY\n", "TLS-CRYPT-V2\n"))
+        assert not secret or spec.mode == "0600", f"{path} on {machine} can be read by others"
+
+
+def test_every_file_ends_with_a_line_end_and_names_no_undefined_value():
+    for machine, path in EVERY_FILE:
+        content = MACHINES[machine][path].content
+        assert content.endswith("\n") and "None" not in content, f"{machine}:{path}"
+
+
+def test_user_data_holds_packages_login_and_one_host_key_only():
+    assert user_data().count("PRIVATE KEY") == 2, "begin and end of the first contact's host key"
+    assert "openvpn" in user_data() and "tls-crypt" not in user_data()

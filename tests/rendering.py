@@ -1,0 +1,43 @@
+"""Every file of the lab stack's machines, with fixed endpoints and keys: what golden files and checkers read."""
+
+from pathlib import Path
+
+from components.model import render
+from components.model.stackfile import load_file
+
+ROOT = Path(__file__).parents[1]
+TOPOLOGY = load_file(ROOT / "stacks" / "Pulumi.lab.yaml", ("lab",))
+ENDPOINTS = {hub.key: f"203.0.113.{hub.id}" for hub in TOPOLOGY.hubs}
+
+
+def hub_bundle(hub):
+    """A hub's files with those of its links, path -> FileSpec."""
+    files = render.hub_files(hub, TOPOLOGY.overlay)
+    files |= render.hub_pki_files("CA\n", "CERTIFICATE\n", "KEY\n", "TLS-CRYPT-V2\n", "LINK KEY\n")
+    for link in TOPOLOGY.links:
+        if hub in (link.listener, link.dialer):
+            peer = link.dialer if hub == link.listener else link.listener
+            files |= render.link_files(hub, peer, link, ENDPOINTS[peer.key])
+    return files
+
+
+def host_bundle(host):
+    """A host's files, path -> FileSpec."""
+    remotes = [(hub, ENDPOINTS[hub.key]) for hub in TOPOLOGY.remotes(host)]
+    files = render.host_files(host, TOPOLOGY.overlay, remotes)
+    return files | render.host_pki_files("CA\n", "CERTIFICATE\n", "KEY\n", "TLS-CRYPT-V2\n")
+
+
+def user_data():
+    """The user_data of a hub."""
+    private = "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n"
+    return render.cloud_config(
+        render.HUB_PACKAGES, "vcubev", "ssh-ed25519 AAAALOGIN\n", private, "ecdsa-sha2-nistp256 AAAAHOST\n"
+    )
+
+
+MACHINES = {hub.key: hub_bundle(hub) for hub in TOPOLOGY.hubs} | {
+    host.name: host_bundle(host) for host in TOPOLOGY.hosts
+}
+EVERY_FILE = [(machine, path) for machine, files in sorted(MACHINES.items()) for path in sorted(files)]
+EVERY_FILE_IDS = [f"{machine}:{path}" for machine, path in EVERY_FILE]
