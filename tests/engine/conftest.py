@@ -13,7 +13,7 @@ import pytest
 from pulumi.provider.experimental import provider as p
 
 from engine.standins.command import CommandProvider
-from engine.standins.properties import Failure, Properties, plain, to_property
+from engine.standins.properties import Failure, Properties, to_property
 from engine.standins.tls import TlsProvider
 
 
@@ -126,7 +126,12 @@ async def _run_command(machine: SshMachine, process: Any) -> None:
     child = await asyncio.create_subprocess_shell(
         process.command, stdin=-1, stdout=-1, stderr=-1, env={**os.environ, **asked}
     )
-    stdout, stderr = await child.communicate((await process.stdin.read()).encode())
+    try:
+        stdout, stderr = await child.communicate((await process.stdin.read()).encode())
+    except asyncio.CancelledError:
+        child.kill()
+        await child.communicate()
+        raise
     process.stdout.write(stdout.decode())
     process.stderr.write(stderr.decode())
     process.exit(child.returncode)
@@ -164,14 +169,11 @@ def machine(monkeypatch: pytest.MonkeyPatch):
 
     async def stop() -> None:
         server.close()
-        await asyncio.sleep(0)
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     asyncio.run_coroutine_threadsafe(stop(), loop).result(10)
     loop.call_soon_threadsafe(loop.stop)
     thread.join(10)
-
-
-@pytest.fixture
-def text():
-    """Return a property as plain data."""
-    return plain

@@ -1,0 +1,109 @@
+"""Declares a mesh against a recording engine: what would be made, with which inputs."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pulumi
+from pulumi.runtime.rpc import _special_sig_key
+from ruamel.yaml import YAML
+
+from components.mesh import Mesh, MeshArgs
+from components.model.stackfile import load
+
+ROOT = Path(__file__).parents[2]
+CLOUDS = ("lab",)
+
+
+def lab_values() -> dict[str, Any]:
+    """Return the lab stack file's values, free to change."""
+    config = YAML(typ="safe").load((ROOT / "stacks" / "Pulumi.lab.yaml").read_text())["config"]
+    return copy.deepcopy({key.removeprefix("vcubev:"): value for key, value in config.items()})
+
+
+@dataclass
+class Recorder(pulumi.runtime.Mocks):
+    """Answers as clouds would, the same for the same name. Refuses what the engine would refuse."""
+
+    made: dict[tuple[str, str], pulumi.runtime.MockResourceArgs] = field(default_factory=dict)
+    secret: dict[tuple[str, str], set[str]] = field(default_factory=dict)  # the inputs that are secret as a whole
+
+    def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str, dict[str, Any]]:
+        key = (args.typ, args.name)
+        # Mocks take two resources of one name; the engine ends with "Duplicate resource URN".
+        assert key not in self.made, f"two resources {key}"
+        self.secret[key] = {name for name, value in args.inputs.items() if _is_secret(value)}
+        args.inputs = _unwrapped(args.inputs)
+        self.made[key] = args
+        digest = hashlib.sha256(f"{args.typ}|{args.name}".encode()).hexdigest()
+        return f"{args.name}-id", {**args.inputs, **OUTPUTS.get(args.typ, lambda name, digest: {})(args.name, digest)}
+
+    def call(self, args: pulumi.runtime.MockCallArgs) -> dict[str, Any]:
+        raise AssertionError(f"the program asks a cloud at preview: {args.token}")
+
+    def of_type(self, *types: str) -> dict[str, dict[str, Any]]:
+        """Return name -> inputs of the resources of some types."""
+        return {name: args.inputs for (typ, name), args in self.made.items() if typ in types}
+
+
+def _is_secret(value: Any) -> bool:
+    return isinstance(value, dict) and _special_sig_key in value
+
+
+def _unwrapped(value: Any) -> Any:
+    if _is_secret(value):
+        return _unwrapped(value["value"])
+    if isinstance(value, dict):
+        return {key: _unwrapped(inner) for key, inner in value.items()}
+    return [_unwrapped(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _key(name: str, digest: str) -> dict[str, Any]:
+    return {
+        "privateKeyPem": f"-----BEGIN EC PRIVATE KEY-----\n{digest}\n-----END EC PRIVATE KEY-----\n",
+        "privateKeyOpenssh": f"-----BEGIN OPENSSH PRIVATE KEY-----\n{digest}\n-----END OPENSSH PRIVATE KEY-----\n",
+        "publicKeyOpenssh": f"ssh-test {digest}\n",
+    }
+
+
+OUTPUTS = {
+    "tls:index/privateKey:PrivateKey": _key,
+    "tls:index/certRequest:CertRequest": lambda name, digest: {"certRequestPem": f"REQUEST {name}\n"},
+    "tls:index/selfSignedCert:SelfSignedCert": lambda name, digest: {"certPem": f"CERTIFICATE {name}\n"},
+    "tls:index/locallySignedCert:LocallySignedCert": lambda name, digest: {"certPem": f"CERTIFICATE {name}\n"},
+    "command:remote:Command": lambda name, digest: {"stdout": f"ssh-ed25519 {digest}\n", "stderr": ""},
+    "lab:index:Network": lambda name, digest: {"operator_address": "198.19.255.0"},
+    "lab:index:Machine": lambda name, digest: {
+        "instance_id": f"i-{digest[:8]}",
+        "public_address": f"203.0.113.{int(digest[:4], 16) % 254 + 1}",
+        "private_address": f"172.30.1.{int(digest[:4], 16) % 254 + 1}",
+    },
+}
+
+
+def declare(values: dict[str, Any], preview: bool = False, twice: bool = False) -> Recorder:
+    """Build the mesh of a stack file's values; return what it declared.
+
+    Args:
+        twice: Build a second one, of another name, below a component.
+    """
+    recorder = Recorder()
+    asyncio.set_event_loop(asyncio.new_event_loop())
+    pulumi.runtime.set_mocks(recorder, preview=preview)
+    topology = load(values, CLOUDS)
+
+    @pulumi.runtime.test
+    def build() -> None:
+        mesh = Mesh("m", MeshArgs(topology))
+        pulumi.export("outputs", mesh.stack_outputs())
+        if twice:
+            parent = pulumi.ComponentResource("test:index:Parent", "parent")
+            Mesh("other", MeshArgs(topology), pulumi.ResourceOptions(parent=parent))
+
+    build()
+    return recorder

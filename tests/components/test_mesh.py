@@ -1,0 +1,156 @@
+"""The components against a recording engine. What only a real engine can show is in tests/lab."""
+
+import json
+
+import pytest
+
+from components.model.topology import LINK_PORTS
+from tests.components.declared import declare, lab_values
+
+COMMAND = "command:remote:Command"
+KEY = "tls:index/privateKey:PrivateKey"
+
+
+@pytest.fixture(scope="module")
+def lab():
+    return declare(lab_values())
+
+
+def inputs(recorder):
+    return {key: args.inputs for key, args in recorder.made.items()}
+
+
+def bundles(recorder):
+    """Return name -> what is sent to a machine's installer."""
+    commands = recorder.of_type(COMMAND)
+    return {name: json.loads(fields["stdin"]) for name, fields in commands.items() if "stdin" in fields}
+
+
+def test_preview_declares_what_up_creates(lab):
+    assert set(declare(lab_values(), preview=True).made) == set(lab.made), "a resource made in apply() hides at preview"
+
+
+def test_two_meshes_live_side_by_side_and_one_below_a_component():
+    both = declare(lab_values(), twice=True)
+    assert len(both.made) == 2 * len(declare(lab_values()).made) + 1
+
+
+def test_adding_a_host_only_adds(lab):
+    values = lab_values()
+    values["sites"]["paris"]["hosts"]["web-3"] = {"role": "web", "id": 3, "private": True}
+    more = declare(values)
+    assert set(lab.made) < set(more.made)
+    changed = [key for key, fields in inputs(lab).items() if inputs(more)[key] != fields and "Mesh" not in key[0]]
+    assert not changed, "a host's arrival must touch nothing that exists"
+
+
+def test_adding_a_site_changes_no_hub_and_no_link(lab):
+    values = lab_values()
+    values["sites"]["tokyo"] = {"id": 3, "cloud": "lab", "region": "ap-east", "hubs": {"a": {"id": 3}}, "hosts": {}}
+    more = declare(values)
+    changed = {name for (_, name), fields in inputs(lab).items() if fields != inputs(more)[(_, name)]}
+    assert changed <= {f"m-{host}-install" for host in ("web-1", "db-1", "web-2", "db-2")}, "only fall-back remotes"
+
+
+def test_removing_a_site_leaves_the_identities_of_the_others(lab):
+    values = lab_values()
+    del values["sites"]["paris"]
+    fewer = declare(values)
+    assert set(fewer.made) < set(lab.made)
+    changed = {name for (_, name), fields in inputs(fewer).items() if fields != inputs(lab)[(_, name)]}
+    assert changed <= {"m-web-1-install", "m-db-1-install"}, "fall-back remotes"
+
+
+def test_every_command_verifies_the_machine_that_it_speaks_to(lab):
+    for name, fields in lab.of_type(COMMAND).items():
+        connection = fields["connection"]
+        assert connection["hostKey"], name
+        if not name.endswith("first-contact"):
+            assert connection["hostKey"].startswith("ssh-ed25519"), f"{name}: the seeded key is for first contact only"
+        proxy = connection.get("proxy")
+        assert proxy is None or proxy["hostKey"], name
+
+
+def test_private_hosts_are_reached_through_their_own_sites_hub_and_public_ones_directly(lab):
+    machines = lab.of_type("lab:index:Machine")
+    for name, fields in lab.of_type(COMMAND).items():
+        machine = name.removesuffix("-first-contact").removesuffix("-install")
+        if machine in machines:
+            assert ("proxy" in fields["connection"]) == (not machines[machine]["public"]), name
+
+
+def test_keys_travel_by_stdin_only(lab):
+    secrets = [args.name for (typ, _), args in lab.made.items() if typ == KEY]
+    assert len(secrets) > 10
+    for name, fields in lab.of_type(COMMAND).items():
+        visible = {key: value for key, value in fields.items() if key not in ("stdin", "connection")}
+        assert "PRIVATE KEY" not in str(visible), f"{name} shows a key to everyone who lists processes"
+        assert fields["logging"] == "none", f"{name} would print into the engine's log"
+        assert "stdin" not in fields or "stdin" in lab.secret[COMMAND, name]
+
+
+def test_a_key_goes_to_its_own_machine_and_no_other(lab):
+    homes = {}
+    for name, bundle in bundles(lab).items():
+        for path, spec in bundle["files"].items():
+            if path == "/etc/vcubev/pki/key.pem":
+                assert spec["mode"] == "0600"
+                homes.setdefault(spec["content"], []).append(name)
+    assert len(homes) == 6 and all(len(names) == 1 for names in homes.values())
+
+
+def test_hosts_never_get_what_hubs_share(lab):
+    for name, bundle in bundles(lab).items():
+        if bundle["name"] == "host":
+            assert "/etc/vcubev/pki/link.key" not in bundle["files"], name
+            assert "server key" not in bundle["files"]["/etc/vcubev/pki/tls-crypt-v2.key"]["content"], name
+
+
+def test_the_authoritys_key_goes_to_no_machine(lab):
+    authority = next(args for (typ, name), args in lab.made.items() if typ == KEY and name.endswith("ca-key"))
+    signing = lab.of_type("tls:index/locallySignedCert:LocallySignedCert")
+    key = next(iter(signing.values()))["caPrivateKeyPem"]
+    assert authority and key and not any(key in str(bundle) for bundle in bundles(lab).values())
+
+
+def test_certificates_carry_address_name_and_use(lab):
+    requests = lab.of_type("tls:index/certRequest:CertRequest")
+    certificates = lab.of_type("tls:index/locallySignedCert:LocallySignedCert")
+    host, hub = requests["m-web-1-request"], requests["m-oregon-a-request"]
+    assert (host["subject"]["commonName"], host["subject"]["serialNumber"]) == ("host.web-1", "10.100.1.1")
+    assert (hub["subject"]["commonName"], hub["subject"]["serialNumber"]) == ("hub.oregon.a", "10.100.0.1")
+    assert host["ipAddresses"] == ["10.100.1.1", "fd5c:ab1e:0:1::1"]
+    assert certificates["m-web-1-cert"]["allowedUses"] == ["digital_signature", "client_auth"]
+    assert "server_auth" in certificates["m-oregon-a-cert"]["allowedUses"]
+    assert certificates["m-web-1-cert"]["validityPeriodHours"] == 365 * 24
+    assert certificates["m-web-1-cert"]["earlyRenewalHours"] == 90 * 24
+
+
+def test_lifetimes_come_from_the_stack_file():
+    values = lab_values()
+    values["certificates"] = {"ca_validity_days": 100, "validity_days": 30, "renew_before_days": 10}
+    recorder = declare(values)
+    certificate = recorder.of_type("tls:index/locallySignedCert:LocallySignedCert")["m-web-1-cert"]
+    assert (certificate["validityPeriodHours"], certificate["earlyRenewalHours"]) == (30 * 24, 10 * 24)
+    assert recorder.of_type("tls:index/selfSignedCert:SelfSignedCert")["m-ca-cert"]["validityPeriodHours"] == 2400
+
+
+def test_a_hub_is_open_for_tunnels_to_all_and_for_ssh_to_operators_only():
+    values = lab_values()
+    values["operators"] = ["192.0.2.128/25"]
+    rules = declare(values).of_type("lab:index:Firewall")
+    hub = {rule["protocol"]: rule for rule in rules["m-oregon-hubs"]["rules"]}
+    assert hub["udp"]["ports"] == ["1194", f"{LINK_PORTS.start}-{LINK_PORTS.stop - 1}"]
+    assert hub["tcp"] == {"protocol": "tcp", "ports": ["22"], "sources": ["192.0.2.128/25", "198.19.255.0/32"]}
+    private = {rule["protocol"]: rule for rule in rules["m-oregon-private"]["rules"]}
+    assert set(private) == {"tcp", "icmp"} and all(source.endswith("/32") for source in private["tcp"]["sources"])
+
+
+def test_user_data_is_constant_and_secret_free(lab):
+    values = lab_values()
+    values["sites"]["oregon"]["hubs"]["b"] = {"id": 9}
+    more = declare(values).of_type("lab:index:Machine")
+    for name, fields in lab.of_type("lab:index:Machine").items():
+        assert more[name]["user_data"] == fields["user_data"]
+        assert "user_data" in lab.secret["lab:index:Machine", name]
+        assert str(fields).count("BEGIN OPENSSH PRIVATE KEY") == 1, "the first contact's host key and no other"

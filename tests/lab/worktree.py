@@ -1,0 +1,104 @@
+"""A copy of the work tree with a stack of its own, so that a test's stack never meets the user's."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[2]
+MINUTES = 60
+
+
+class WorkTree:
+    """One stack, made from the lab's stack file, with its own copy of the program and its own state."""
+
+    def __init__(self, directory: Path, stack: str) -> None:
+        self.stack = stack
+        self.tree = directory / "tree"
+        self.log = directory / "output.log"  # all that any command printed
+        listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        files = subprocess.run(listing, cwd=ROOT, capture_output=True, check=True).stdout.decode().split("\0")
+        for name in filter(None, files):
+            if (ROOT / name).is_file():
+                (self.tree / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, self.tree / name)
+        self.file = self.tree / "stacks" / f"Pulumi.{stack}.yaml"
+        shutil.copy2(ROOT / "stacks" / "Pulumi.lab.yaml", self.file)
+        self.edit(lambda values: None)
+        # The engine's home as well: a user's log-in must not decide where a test's state lies.
+        self.environment = {
+            **os.environ,
+            "XDG_STATE_HOME": str(directory / "state"),
+            "PULUMI_HOME": str(directory / "pulumi"),
+        }
+        for name in ("PULUMI_BACKEND_URL", "PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"):
+            self.environment.pop(name, None)
+
+    @property
+    def backend(self) -> Path:
+        return Path(self.environment["XDG_STATE_HOME"]) / "vcubev"
+
+    def edit(self, change: Callable[[dict[str, Any]], None]) -> None:
+        """Change the stack file as a user would."""
+        yaml = YAML()
+        written = yaml.load(self.file.read_text())
+        written.pop("encryptionsalt", None) if not hasattr(self, "environment") else None
+        change(written["config"])
+        yaml.dump(written, self.file)
+
+    def run(self, *command: str, minutes: float = 10) -> subprocess.CompletedProcess[str]:
+        """Run a command in the copy; keep all that it prints."""
+        done = subprocess.run(
+            command, cwd=self.tree, env=self.environment, capture_output=True, text=True, timeout=minutes * MINUTES
+        )
+        with self.log.open("a") as log:
+            log.write(f"$ {' '.join(command)}\n{done.stdout}{done.stderr}\n")
+        return done
+
+    def script(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run one of scripts/ on this stack."""
+        return self.run(f"./scripts/{name}", *arguments)
+
+    def up(self) -> subprocess.CompletedProcess[str]:
+        return self.script("up", self.stack)
+
+    def lab(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the lab's console on this stack."""
+        command, *rest = arguments
+        return self.script("lab", command, "--stack", self.stack, *rest)
+
+    def pulumi(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run plain Pulumi, as README tells."""
+        line = f'eval "$(./scripts/env {self.stack})" && exec pulumi "$@"'
+        return self.run("bash", "-c", line, "pulumi", *arguments, "-s", self.stack)
+
+    def preview(self) -> dict[str, set[str]]:
+        """Return what a preview shows: operation -> the names of its resources; unchanged ones left out."""
+        done = self.pulumi("preview", "--json")
+        assert done.returncode == 0, done.stderr + done.stdout[-2000:]
+        found: dict[str, set[str]] = {}
+        for step in json.loads(done.stdout)["steps"]:
+            if step["op"] not in ("same", "refresh"):
+                found.setdefault(step["op"], set()).add(step["urn"].rpartition("::")[2])
+        return found
+
+    def outputs(self) -> dict[str, Any]:
+        return json.loads(self.pulumi("stack", "output", "--json", "--show-secrets").stdout)
+
+    def addresses(self) -> dict[str, tuple[str, str]]:
+        """Return each member's virtual addresses, as the stack's outputs say."""
+        found = self.outputs()
+        members = {**found["hubs"], **found["hosts"]}
+        return {name: (member["ipv4"], member["ipv6"]) for name, member in members.items()}
+
+    def clean(self) -> None:
+        """Take away whatever a test left, by the engine and then by force."""
+        self.script("down", self.stack)
+        self.lab("sweep")
