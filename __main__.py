@@ -9,7 +9,7 @@ from components.model.errors import StackErrors
 from components.model.stackfile import load
 
 try:
-    topology = load(config_values(pulumi.runtime.config.CONFIG), known_clouds())
+    topology = load(config_values(pulumi.runtime.config.CONFIG.get()), known_clouds())
 except StackErrors as errors:
     raise pulumi.RunError(str(errors)) from None
 mesh = Mesh(pulumi.get_stack(), MeshArgs(topology))

@@ -71,6 +71,7 @@ class Host(ComponentResource):
                 "tls_crypt_v2_client_key": args.authority.host_channel_key(identity),
             },
             HOST_UNITS,
-            child,
+            # A host that starts before its own site's hub would begin its life on another's.
+            ResourceOptions(parent=self, depends_on=[hub.installed for hub in args.remotes]),
         )
         self.register_outputs({"address": str(args.host.address.ipv4)})

@@ -6,13 +6,12 @@ The only place where Outputs become text and files reach machines.
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pulumi_tls as tls
-from pulumi import ComponentResource, Input, Output, ResourceOptions
+from pulumi import ComponentResource, CustomTimeouts, Input, Output, ResourceOptions, Stash
 from pulumi_command import remote
 
 from components.clouds import CloudApi, MachineSpec, SiteNetwork, VirtualMachine
@@ -23,8 +22,15 @@ LOGIN_USER = "vcubev"
 TEMPLATES = Path(__file__).parent / "templates"
 INSTALLER = (TEMPLATES / "machine" / "install.py").read_text()
 FIRST_CONTACT = (TEMPLATES / "machine" / "first-contact.sh").read_text()
+# The installer comes by stdin with its files: a command is shown in full by every error and every process list.
+RUN_INSTALLER = """sudo python3 -c 'import json, sys
+bundle, names = json.load(sys.stdin), {}
+exec(bundle.pop("installer"), names)
+names["main"](sys.argv[1], bundle)' """
 # A cloud's machine may take minutes to boot: 60 tries with the provider's pause between them.
 DIAL_ERROR_LIMIT = 60
+# SSH itself waits for ever on a machine that has gone silent.
+TIMEOUTS = CustomTimeouts(create="10m", update="10m", delete="3m")
 
 
 @dataclass(frozen=True)
@@ -70,14 +76,21 @@ class Machine(ComponentResource):
         spec = MachineSpec(args.public, Output.secret(user_data), args.firewall_id, args.size, args.image)
         self.vm = args.cloud.launch(name, args.network, spec, ResourceOptions(parent=self))
         self.address = self.vm.public_address if args.public else self.vm.private_address
+        # As things stood when this instance was made. Once its seeded key is gone the command can never run again, so
+        # nothing that changes later (the gateway's key, this program) may ask for it.
+        met = Stash(
+            f"{name}-met",
+            input={"connection": self._connection(seeded.public_key_openssh), "create": FIRST_CONTACT},
+            opts=ResourceOptions(parent=self, replacement_trigger=self.vm.instance_id),
+        )
         first_contact = remote.Command(
             f"{name}-first-contact",
-            connection=self._connection(seeded.public_key_openssh),
-            create=FIRST_CONTACT,
+            connection=met.output["connection"],
+            create=met.output["create"],
             triggers=[self.vm.instance_id],
             add_previous_output_in_env=False,
             logging=remote.Logging.NONE,
-            opts=ResourceOptions(parent=self, deleted_with=self.vm.resource),
+            opts=ResourceOptions(parent=self, deleted_with=self.vm.resource, custom_timeouts=TIMEOUTS),
         )
         self.host_key = first_contact.stdout.apply(lambda text: text.strip())
         self.register_outputs({"address": self.address, "host_key": self.host_key})
@@ -102,17 +115,16 @@ class Machine(ComponentResource):
             remove: Whether deleting the resource takes the files away again from a machine that lives on.
         """
         secret = Output.secret(dict(values)).apply(lambda known: _bundle(bundle, render(**known), units))
-        run = f"sudo python3 -c {shlex.quote(INSTALLER)}"
         return remote.Command(
             name,
             connection=self._connection(self.host_key),
-            create=f"{run} install",
-            delete=f"{run} remove {shlex.quote(bundle)}" if remove else None,
+            create=RUN_INSTALLER + "install",
+            delete=RUN_INSTALLER + "remove" if remove else None,
             stdin=secret,
             triggers=[self.vm.instance_id],
             add_previous_output_in_env=False,
             logging=remote.Logging.NONE,
-            opts=ResourceOptions.merge(opts, ResourceOptions(deleted_with=self.vm.resource)),
+            opts=ResourceOptions.merge(opts, ResourceOptions(deleted_with=self.vm.resource, custom_timeouts=TIMEOUTS)),
         )
 
     def _connection(self, host_key: Input[str]) -> remote.ConnectionArgs:
@@ -138,6 +150,11 @@ class Machine(ComponentResource):
 
 def _bundle(name: str, files: Mapping[str, FileSpec], units: tuple[str, ...]) -> str:
     return json.dumps(
-        {"name": name, "files": {path: asdict(files[path]) for path in sorted(files)}, "units": list(units)},
+        {
+            "name": name,
+            "files": {path: asdict(files[path]) for path in sorted(files)},
+            "units": list(units),
+            "installer": INSTALLER,
+        },
         sort_keys=True,
     )

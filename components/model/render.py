@@ -65,6 +65,8 @@ def hub_files(hub: HubView, overlay: Overlay) -> dict[str, FileSpec]:
         **_network("hub", values),
         "/etc/vcubev/hosts.conf": _rendered("openvpn/hosts.conf.j2", values, hosts),
         "/etc/bird/bird.conf": _rendered("bird/bird.conf.j2", values, ("reload bird.service",)),
+        # BIRD refuses to include from a directory that is not there.
+        "/etc/bird/links/none.conf": FileSpec("# Each link to another hub has a file beside this one.\n"),
         f"{UNITS}/bird.service.d/vcubev.conf": _rendered(
             "systemd/bird-override.conf.j2", {}, ("restart bird.service",)
         ),

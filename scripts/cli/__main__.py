@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from components.model.errors import StackErrors
+from lab.system import LabError
 from scripts.cli import lab
 from scripts.cli.inventory import Inventory
 from scripts.cli.reach import look
@@ -38,7 +39,7 @@ def up(name: StackName = "lab", yes: Yes = False) -> None:
     stack = _checked(name)
     _tell_stand_ins()
     if stack.is_lab():
-        lab.prepare(console)
+        lab.prepare(stack.topology())
     stack.prepare()
     stack.engine("up", "-s", name, *(["--yes", "--skip-preview"] if yes or stack.is_lab() else []))
     changes = stack.last_changes()
@@ -113,7 +114,7 @@ def main() -> int:
     except StackErrors as mistakes:
         errors.print(str(mistakes), highlight=False, markup=False, soft_wrap=True)
         return BAD_INPUT
-    except EngineFailed as failure:
+    except (EngineFailed, LabError) as failure:
         errors.print(str(failure), highlight=False, markup=False, soft_wrap=True)
         return FAILED
     return 0

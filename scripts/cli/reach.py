@@ -102,6 +102,17 @@ class Observer:
                 newest[route["dst"]] = max(place, newest.get(route["dst"], place))
         return {host.name: newest[host.ipv4][1] for host in self._inventory.hosts.values() if host.ipv4 in newest}
 
+    async def routed(self) -> bool:
+        """Tell whether every reachable hub has a route to every host, both families."""
+        wanted = {getattr(host, family) for host in self._inventory.hosts.values() for family in ("ipv4", "ipv6")}
+        hubs = [hub for hub in self._inventory.hubs if hub in self.connections]
+        show = "ip -4 -j route show; ip -6 -j route show"
+        answers = await asyncio.gather(*[self.run(hub, show) for hub in hubs])
+        tables = [
+            [route["dst"] for part in answer.split("\n") if part for route in json.loads(part)] for answer in answers
+        ]
+        return all(wanted <= set(table) for table in tables)
+
     async def reach(self, host: str, others: Iterable[Member]) -> dict[tuple[str, str, str], bool]:
         """Ping all others from one host, both families at once."""
         targets = {
@@ -130,9 +141,12 @@ async def look(inventory: Inventory) -> Findings:
         await observer.connect(findings)
         expected = set(inventory.hosts) - set(findings.unreachable)
         deadline = asyncio.get_running_loop().time() + JOIN_TIMEOUT_SECONDS
-        while not expected <= set(findings.carrier) and asyncio.get_running_loop().time() < deadline:
+        while True:
             findings.carrier = await observer.carriers()
-            await asyncio.sleep(POLL_SECONDS if not expected <= set(findings.carrier) else 0)
+            joined = expected <= set(findings.carrier) and await observer.routed()
+            if joined or asyncio.get_running_loop().time() > deadline:
+                break
+            await asyncio.sleep(POLL_SECONDS)
         hosts = inventory.hosts.values()
         results = await asyncio.gather(
             *[observer.reach(name, [h for h in hosts if h.name != name]) for name in sorted(expected)]

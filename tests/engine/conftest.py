@@ -172,7 +172,8 @@ def machine(monkeypatch: pytest.MonkeyPatch):
         left = asyncio.all_tasks() - {asyncio.current_task()}
         for task in left:
             task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        _, stuck = await asyncio.wait(left, timeout=3) if left else (None, None)
+        assert not stuck, [t.get_stack() for t in stuck]
 
     asyncio.run_coroutine_threadsafe(stop(), loop).result(10)
     loop.call_soon_threadsafe(loop.stop)

@@ -11,8 +11,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from pulumi.provider.experimental.provider import PropertyDiffKind
 
-from engine.standins import certificates, keys
+from engine.standins import keys
+from engine.standins import tls as standin
 from engine.standins.properties import Failure, is_unknown, plain, to_property, unknown
+from engine.standins.usages import ALLOWED_USES
 
 KEY = "tls:index/privateKey:PrivateKey"
 REQUEST = "tls:index/certRequest:CertRequest"
@@ -101,9 +103,9 @@ def test_a_signed_certificate_carries_the_requests_address_and_names(tls, ca, re
 def test_every_usage_the_official_plugin_knows_is_known(tls):
     key = tls.create(KEY, algorithm="ED25519")
     uses = {"privateKeyPem": key["privateKeyPem"], "validityPeriodHours": 1}
-    made = tls.create(SELF_SIGNED, allowedUses=list(certificates.ALLOWED_USES), subject={"commonName": "x"}, **uses)
+    made = tls.create(SELF_SIGNED, allowedUses=list(ALLOWED_USES), subject={"commonName": "x"}, **uses)
     certificate = x509.load_pem_x509_certificate(plain(made["certPem"]).encode())
-    assert len(certificates.ALLOWED_USES) == 23
+    assert len(ALLOWED_USES) == 23
     assert len(certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value) == 14
 
 
@@ -202,10 +204,10 @@ def test_a_default_written_out_or_a_path_length_taken_away_changes_nothing(tls):
 def test_a_certificate_near_its_end_is_replaced_and_a_refresh_says_so(tls, ca, request_pem, monkeypatch):
     inputs = {**ca, "certRequestPem": request_pem, "earlyRenewalHours": 2}
     state = tls.create(SIGNED, **inputs)
-    now = certificates.utc_now()
-    monkeypatch.setattr(certificates, "utc_now", lambda: now + timedelta(hours=9.9))
+    now = standin.utc_now()
+    monkeypatch.setattr(standin, "utc_now", lambda: now + timedelta(hours=9.9))
     assert tls.diff(SIGNED, state, **inputs).changes is False, "12 hours less 2 have not passed"
-    monkeypatch.setattr(certificates, "utc_now", lambda: now + timedelta(hours=10.1))
+    monkeypatch.setattr(standin, "utc_now", lambda: now + timedelta(hours=10.1))
     assert tls.diff(SIGNED, state, **inputs).replaces == ["readyForRenewal"]
     assert plain(tls.refresh(SIGNED, state)["readyForRenewal"]) is True
     assert plain(tls.create(SIGNED, **inputs)["readyForRenewal"]) is False

@@ -10,5 +10,9 @@ sudo sh -eu -c '
     ssh-keygen -q -t ed25519 -N "" -C "" -f "$key"
   fi
   systemctl reload ssh
+  # Connections are tracked from here on: the packet filter that comes later then knows those that go through this
+  # machine at that moment, for example to a private host.
+  printf "table inet vcubev { chain input { type filter hook input priority filter; ct state established accept; }; }\n" |
+    nft -f -
   cut -d" " -f1,2 "$key.pub"
 '

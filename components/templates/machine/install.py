@@ -1,4 +1,4 @@
-"""Installs a bundle of files on this machine, or removes one. Run as root; a bundle comes as JSON on stdin.
+"""Installs a bundle of files on this machine, or removes one. Runs as root; comes by stdin, in the bundle itself.
 
 Writes are atomic, unchanged files are left alone, files that left the bundle are deleted, only what a changed
 file concerns is restarted. Prints paths, never contents.
@@ -112,7 +112,8 @@ def remove(name):
     print("\n".join(f"removed {path}" for path in old["files"]) or "no change")
 
 
-if sys.argv[1] == "install":
-    install(json.load(sys.stdin))
-else:
-    remove(sys.argv[2])
+def main(verb, bundle):
+    if verb == "install":
+        install(bundle)
+    else:
+        remove(bundle["name"])
