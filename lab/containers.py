@@ -116,13 +116,17 @@ def console(stack: Stack, machine: Machine) -> Path:
 def processes(namespace: str) -> list[int]:
     """Return the ids of a machine's processes; none means that it does not run."""
     found: set[int] = set()
-    for group in cgroups(namespace)[:1]:
-        for listed in group.rglob("cgroup.procs") if group.is_dir() else ():
-            try:
-                found.update(int(line) for line in listed.read_text().split())
-            except OSError:  # the group went meanwhile
-                continue
+    for group in _groups_within(cgroups(namespace)[0]):
+        try:
+            found.update(int(line) for line in (group / "cgroup.procs").read_text().split())
+        except OSError:  # the group went meanwhile
+            continue
     return sorted(found - {0})
+
+
+def _groups_within(group: Path) -> list[Path]:
+    """Return a group and those below it. A machine that stops takes them away meanwhile, which os.walk forgives."""
+    return [Path(path) for path, _, _ in os.walk(group)]
 
 
 def leader(namespace: str) -> int | None:
@@ -177,7 +181,7 @@ def _remove_group(group: Path, deadline: float) -> None:
     if not group.is_dir():
         return
     # A group stays busy for a moment after its last process ended.
-    for below in sorted([group, *(path for path in group.rglob("*") if path.is_dir())], reverse=True):
+    for below in sorted(_groups_within(group), reverse=True):
         while below.is_dir():
             try:
                 below.rmdir()

@@ -11,6 +11,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from ipaddress import IPv4Address, IPv4Network
@@ -22,6 +23,8 @@ from lab.system import LabError
 
 # One for all roots: two labs on one computer share its namespaces and its routing table.
 LOCK = Path("/run/vcubev-lab.lock")
+# Its holders need well under a second each, but for killing a machine that resists.
+LOCK_SECONDS = 60
 
 
 class Rule(BaseModel):
@@ -159,10 +162,22 @@ def load(project: str, name: str) -> Stack:
 
 @contextmanager
 def locked() -> Iterator[None]:
-    """Hold the lab's lock. It is free again when its holder dies."""
+    """Hold the lab's lock. It is free again when its holder dies.
+
+    Raises:
+        LabError: Somebody else held it all the time.
+    """
+    deadline = time.monotonic() + LOCK_SECONDS
     # A descriptor for each call: flock then holds between threads as well as between processes.
     with LOCK.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise LabError(f"{LOCK} was held for {LOCK_SECONDS} s; `fuser {LOCK}` says by whom.") from None
+                time.sleep(0.02)
         yield
 
 

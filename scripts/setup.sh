@@ -63,7 +63,7 @@ ensure_environment() {
       [ ! -e "$environment/.complete" ] || exit 0
       say "making the Python environment $environment"
       UV_PROJECT_ENVIRONMENT=$environment UV_PYTHON_DOWNLOADS=never \
-        "$uv" sync --quiet --frozen --project "$root" --python "$(python3 -c 'import sys; print(sys.executable)')" &&
+        "$uv" sync --quiet --frozen --compile-bytecode --project "$root" --python "$(python3 -c 'import sys; print(sys.executable)')" &&
         touch "$environment/.complete"
     ) 9>"$cache/.environment.lock" || fail "uv could not make the Python environment"
   fi
@@ -84,4 +84,5 @@ ensure_engine() {
   export PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION=true PULUMI_SKIP_UPDATE_CHECK=true
 }
 
-export PYTHONDONTWRITEBYTECODE=1
+# Compiled code halves the start of each of the five Python processes of an `up`.
+unset PYTHONDONTWRITEBYTECODE
