@@ -7,6 +7,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from components.model.addressing import (
     HUBS_BLOCK,
@@ -28,7 +29,7 @@ from components.model.entries import (
     RoleEntry,
     SiteEntry,
 )
-from components.model.errors import StackErrors
+from components.model.errors import StackError, StackErrors
 from components.model.reading import StackReader
 from components.model.topology import (
     LINK_PORTS,
@@ -73,8 +74,18 @@ def load_file(path: Path, known_clouds: Collection[str]) -> Topology:
     Raises:
         StackErrors: See `load`.
     """
-    config = (YAML(typ="safe").load(path.read_text()) or {}).get("config") or {}
-    return load({k.removeprefix(NAMESPACE): v for k, v in config.items() if k.startswith(NAMESPACE)}, known_clouds)
+    try:
+        written = YAML(typ="safe").load(path.read_text())
+    except YAMLError as problem:
+        told = " ".join(str(problem).split())
+        raise StackErrors(
+            [StackError(path.name, "", f"is not YAML: {told}", "Mend it; quote IPv6 prefixes.")]
+        ) from None
+    config = written.get("config") if isinstance(written, Mapping) else None
+    if not isinstance(config, Mapping):
+        cure = "Begin with stacks/Pulumi.lab.yaml."
+        raise StackErrors([StackError(path.name, "", "has no section config:", cure)])
+    return load({k.removeprefix(NAMESPACE): v for k, v in config.items() if str(k).startswith(NAMESPACE)}, known_clouds)
 
 
 class _StackFile:

@@ -131,7 +131,7 @@ class Stack:
         self.engine("stack", "rm", "--yes", "--preserve-config", self.name, quiet=True)
         text = self.file.read_text()
         # The engine's own line, worthless without the state that it belonged to.
-        self.file.write_text(re.sub(r"^encryptionsalt: .*\n", "", text, flags=re.MULTILINE))
+        self.file.write_text(re.sub(r"^encryptionsalt:.*\n(?:[ \t]+.*\n)*", "", text, flags=re.MULTILINE))
         if "PULUMI_BACKEND_URL" in self.settings() and not json.loads(self.answer("stack", "ls", "--all", "--json")):
             shutil.rmtree(state_directory())
 

@@ -58,8 +58,11 @@ def test_a_second_up_changes_nothing_and_says_so(lab):
 def test_no_key_is_in_the_state_in_the_output_or_in_a_readable_file(lab):
     outputs = lab.pulumi("stack", "export", "--show-secrets").stdout
     blocks = re.findall(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----(.*?)-----END", outputs, flags=re.DOTALL)
-    # Any one line of a key's middle; escaped line ends as JSON within JSON writes them.
+    # A private key's file holds its public key, too; what else stands in its lines is nobody's business.
+    public = " ".join(re.findall(r"(?:ssh-ed25519|ecdsa-sha2-nistp256) [A-Za-z0-9+/=]+", outputs))
+    # Line ends as JSON within JSON writes them.
     lines = {line for block in blocks for line in re.split(r"\\+n|\n", block) if len(line) >= 40}
+    lines = {line for line in lines if line not in public and not line.startswith("b3BlbnNzaC1rZXktdjE")}
     assert len(lines) > 20, "the search would find nothing"
     plain = lab.pulumi("stack", "export").stdout
     places = {"the exported state": plain, "what commands printed": lab.log.read_text().replace(outputs, "")}

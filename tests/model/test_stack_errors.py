@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.model.errors import StackErrors
-from components.model.stackfile import load
+from components.model.stackfile import load, load_file
 from tests.model.strategies import stacks
 
 CLOUDS = ("aws", "lab")
@@ -188,3 +188,22 @@ def test_whatever_stands_in_the_file_the_answer_is_a_topology_or_its_mistakes(va
         load(broken, CLOUDS)
     except StackErrors as raised:
         assert raised.errors
+
+
+BROKEN_FILES = {
+    "no YAML": "config: {a: [",
+    "nothing": "",
+    "a list": "- 1",
+    "no config": "environment: [x]",
+    "a key twice": "config:\n  vcubev:roles: {a: {id: 1}, a: {id: 2}}\n",
+    "colons unquoted": "config:\n  vcubev:overlay: {ipv6: fd5c::/48: }\n",
+}
+
+
+@pytest.mark.parametrize("text", BROKEN_FILES.values(), ids=BROKEN_FILES.keys())
+def test_a_file_that_is_no_stack_file_is_named_with_its_fault(text, tmp_path):
+    file = tmp_path / "Pulumi.broken.yaml"
+    file.write_text(text)
+    with pytest.raises(StackErrors) as raised:
+        load_file(file, CLOUDS)
+    assert "Pulumi.broken.yaml" in str(raised.value) and len(raised.value.errors) == 1
