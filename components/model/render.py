@@ -158,7 +158,7 @@ def cloud_config(
                 "name": login_user,
                 "shell": "/bin/bash",
                 "lock_passwd": True,
-                "sudo": ["ALL=(ALL) NOPASSWD:ALL"],
+                "sudo": "ALL=(ALL) NOPASSWD:ALL",
                 "ssh_authorized_keys": [login_public_key.strip()],
             }
         ],

@@ -172,4 +172,11 @@ def _write_once(path: Path, text: str) -> None:
 
 
 def _alive(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
+    """Tell whether an engine of this number runs: not a stranger that has the number now, nor one that only awaits
+    its parent's notice (state Z)."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    return fields["Name"].startswith("pulumi") and not fields["State"].startswith("Z")

@@ -1,0 +1,76 @@
+"""A stack's state and locks, without an engine."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from scripts.cli import stack as stacks
+from scripts.cli.stack import Stack
+
+
+def test_an_engine_that_was_killed_and_not_yet_noticed_holds_no_lock():
+    child = subprocess.Popen([sys.executable, "-c", "open('/proc/self/comm', 'w').write('pulumi')"])
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it is a zombie now
+    assert not stacks._alive(child.pid), "an interrupted up could not be run again"
+    child.wait()
+    assert not stacks._alive(child.pid)
+
+
+def test_a_stranger_with_a_dead_engines_number_holds_no_lock():
+    assert not stacks._alive(os.getpid())
+
+
+def test_a_running_engine_holds_its_lock():
+    program = "import sys; open('/proc/self/comm', 'w').write('pulumi'); print(flush=True); sys.stdin.read()"
+    engine = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    engine.stdout.readline()
+    assert stacks._alive(engine.pid)
+    engine.communicate()
+
+
+@pytest.fixture
+def alone(tmp_path, monkeypatch):
+    """No log-in, no passphrase, a state directory of the test's."""
+    for name in ("PULUMI_BACKEND_URL", "PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "home"))
+    return monkeypatch
+
+
+def test_a_lab_stack_has_its_state_on_this_computer(alone, tmp_path):
+    assert Stack("lab").settings() == {
+        "PULUMI_BACKEND_URL": f"file://{tmp_path}/state/vcubev/backend",
+        "PULUMI_CONFIG_PASSPHRASE_FILE": f"{tmp_path}/state/vcubev/passphrase",
+    }
+
+
+def test_a_user_who_is_logged_in_keeps_their_own_back_end(alone, tmp_path):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "credentials.json").write_text('{"current": "https://api.pulumi.com"}')
+    assert "PULUMI_BACKEND_URL" not in Stack("lab").settings()
+
+
+def test_a_users_own_passphrase_is_never_replaced(alone):
+    alone.setenv("PULUMI_CONFIG_PASSPHRASE", "mine")
+    assert "PULUMI_CONFIG_PASSPHRASE_FILE" not in Stack("lab").settings()
+
+
+def test_the_passphrase_is_drawn_once_and_is_for_its_owner_only(tmp_path):
+    file = tmp_path / "passphrase"
+    stacks._write_once(file, "first")
+    stacks._write_once(file, "second")
+    assert file.read_text() == "first" and file.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("salt", ["encryptionsalt: v1:a:b==\n", "encryptionsalt:\n  v1:a:b==\n", ""])
+def test_a_stack_file_is_again_what_it_was_once_the_stack_is_gone(alone, tmp_path, salt):
+    written = "# comment\nconfig:\n  vcubev:overlay: {}\n"
+    alone.setattr(stacks, "STACKS", tmp_path)
+    alone.setattr(Stack, "engine", lambda self, *command, quiet=False: None)
+    alone.setattr(Stack, "settings", lambda self: {})
+    (tmp_path / "Pulumi.x.yaml").write_text(salt + written)
+    Stack("x").forget()
+    assert (tmp_path / "Pulumi.x.yaml").read_text() == written
