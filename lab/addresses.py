@@ -9,8 +9,8 @@ from ipaddress import IPv4Address, IPv4Network
 from lab.records import Network, Stack, known_stacks
 from lab.system import LabError, run
 
-# RFC 2544, for benchmarks: never on the real internet. The prefixes for documentation (RFC 5737) are not either, yet a
-# sandbox was seen whose name server answers with 203.0.113.80 for every mirror and whose own network is 192.0.2.0/24.
+# RFC 2544, for benchmarks: never on the real internet. The prefixes for documentation (RFC 5737) are not either, yet
+# sandboxes are seen that use those for networks of their own.
 OPERATOR_POOL = IPv4Network("198.19.255.0/24")
 PUBLIC_POOL = IPv4Network("198.18.0.0/16")
 SITE_PREFIX_LEN = 27

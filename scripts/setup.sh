@@ -6,7 +6,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/vcubev
 uv_version=0.13.9
 # What the lab and the daemons' own checkers use.
-packages=(mmdebstrap systemd-container openvpn bird2 nftables iproute2 iputils-ping openssh-client procps util-linux shellcheck)
+packages=(mmdebstrap systemd-container openvpn bird2 nftables iproute2 iputils-ping openssh-client openssl procps util-linux shellcheck)
 
 say() { echo "set-up: $*" >&2; }
 
