@@ -54,6 +54,7 @@ def one_round(figures: dict[str, list[float]]) -> None:
             note = lambda name, work: figures.setdefault(name, []).append(seconds(work))  # noqa: E731
             note("set-up, warm", lambda: tree.script("env", STACK))
             note("up, two sites, six machines", lambda: whole_up(tree))
+            tree.pulumi("version")  # a shell with the two environment lines
             note("no-op up", lambda: engine_up(tree))
             note("no-op up with tables and matrix", lambda: whole_up(tree))
             tree.edit(add_host(3))

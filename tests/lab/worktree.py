@@ -23,6 +23,7 @@ class WorkTree:
         self.stack = stack
         self.tree = directory / "tree"
         self.log = directory / "output.log"  # all that any command printed
+        self._shell: dict[str, str] | None = None
         listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
         files = subprocess.run(listing, cwd=ROOT, capture_output=True, check=True).stdout.decode().split("\0")
         for name in filter(None, files):
@@ -53,10 +54,20 @@ class WorkTree:
         change(written["config"])
         yaml.dump(written, self.file)
 
-    def run(self, *command: str, minutes: float = 10) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *command: str, environment: dict[str, str] | None = None, minutes: float = 10
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command in the copy; keep all that it prints."""
+        own = environment or self.environment
+        # Popen looks a command up in its own PATH, not in the one that the command is given.
+        program = shutil.which(command[0], path=own["PATH"]) if "/" not in command[0] else command[0]
         done = subprocess.run(
-            command, cwd=self.tree, env=self.environment, capture_output=True, text=True, timeout=minutes * MINUTES
+            [program or command[0], *command[1:]],
+            cwd=self.tree,
+            env=own,
+            capture_output=True,
+            text=True,
+            timeout=minutes * MINUTES,
         )
         with self.log.open("a") as log:
             log.write(f"$ {' '.join(command)}\n{done.stdout}{done.stderr}\n")
@@ -75,9 +86,11 @@ class WorkTree:
         return self.script("lab", command, "--stack", self.stack, *rest)
 
     def pulumi(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run plain Pulumi, as README tells."""
-        line = f'eval "$(./scripts/env {self.stack})" && exec pulumi "$@"'
-        return self.run("bash", "-c", line, "pulumi", *arguments, "-s", self.stack)
+        """Run plain Pulumi in a shell that has the two environment lines, as README tells."""
+        if self._shell is None:
+            told = self.run("bash", "-c", f'eval "$(./scripts/env {self.stack})" && env --null')
+            self._shell = dict(entry.split("=", 1) for entry in told.stdout.split("\0") if "=" in entry)
+        return self.run("pulumi", *arguments, "-s", self.stack, environment=self._shell)
 
     def preview(self) -> dict[str, set[str]]:
         """Return what a preview shows: operation -> the names of its resources; unchanged ones left out."""
