@@ -121,7 +121,8 @@ class Machine(ComponentResource):
             create=RUN_INSTALLER + "install",
             delete=RUN_INSTALLER + "remove" if remove else None,
             stdin=secret,
-            triggers=[self.vm.instance_id],
+            # No triggers: a new instance has a new host key, and a changed connection asks for an update, which
+            # installs again. A replacement would then run `delete`, on the machine that has just got its files.
             add_previous_output_in_env=False,
             logging=remote.Logging.NONE,
             opts=ResourceOptions.merge(opts, ResourceOptions(deleted_with=self.vm.resource, custom_timeouts=TIMEOUTS)),

@@ -79,6 +79,12 @@ def test_private_hosts_are_reached_through_their_own_sites_hub_and_public_ones_d
             assert ("proxy" in fields["connection"]) == (not machines[machine]["public"]), name
 
 
+def test_a_rebuilt_machine_gets_its_files_anew_and_does_not_lose_them_again(lab):
+    installs = {name: fields for name, fields in lab.of_type(COMMAND).items() if "stdin" in fields}
+    assert any("delete" in fields for fields in installs.values())
+    assert not any("triggers" in fields for fields in installs.values()), "a replacement would delete what it installed"
+
+
 def test_keys_travel_by_stdin_only(lab):
     secrets = [args.name for (typ, _), args in lab.made.items() if typ == KEY]
     assert len(secrets) > 10
