@@ -73,7 +73,10 @@ def main(
     if cold:
         with tempfile.TemporaryDirectory(prefix="vcubev-bench-") as directory:
             tree = WorkTree(Path(directory), STACK)
-            tree.environment["XDG_CACHE_HOME"] = str(Path(directory) / "cache")
+            tree.environment |= {
+                "XDG_CACHE_HOME": str(Path(directory) / "cache"),
+                "GOCACHE": str(Path(directory) / "go"),
+            }
             work = {
                 "set-up, cold: environment and engine": lambda: tree.script("env", STACK),
                 "set-up, cold: machine image": lambda: tree.script("lab", "image"),

@@ -41,7 +41,8 @@ def up(name: StackName = "lab", yes: Yes = False) -> None:
     if stack.is_lab():
         lab.prepare(stack.topology())
     stack.prepare()
-    stack.engine("up", "-s", name, *(["--yes", "--skip-preview"] if yes or stack.is_lab() else []))
+    # What the outputs say is in the tables below.
+    stack.engine("up", "-s", name, "--suppress-outputs", *_unasked(stack, yes))
     changes = stack.last_changes()
     told = ", ".join(f"{count} {change}" for change, count in sorted(changes.items()))
     console.print(f"[bold]{f'Changed: {told}' if told else 'Nothing changed.'}[/] ({time.monotonic() - started:.0f} s)")
@@ -64,7 +65,7 @@ def down(name: StackName = "lab", yes: Yes = False) -> None:
     stack = _checked(name)
     if stack.exists():
         stack.prepare()
-        stack.engine("destroy", "-s", name, *(["--yes", "--skip-preview"] if yes or stack.is_lab() else []))
+        stack.engine("destroy", "-s", name, "--suppress-outputs", *_unasked(stack, yes))
         stack.forget()
     else:
         console.print(f"Stack {name} is not up.")
@@ -88,6 +89,10 @@ def _checked(name: str) -> Stack:
     stack = Stack(name)
     stack.topology()
     return stack
+
+
+def _unasked(stack: Stack, yes: bool) -> list[str]:
+    return ["--yes", "--skip-preview"] if yes or stack.is_lab() else []
 
 
 def _look(stack: Stack) -> None:

@@ -38,8 +38,18 @@ class WorkTree:
             **os.environ,
             "XDG_STATE_HOME": str(directory / "state"),
             "PULUMI_HOME": str(directory / "pulumi"),
+            # As in a user's shell: what the tests themselves were set up with is not there.
+            "PATH": os.pathsep.join(
+                p for p in os.environ["PATH"].split(os.pathsep) if "vcubev" not in p and str(ROOT) not in p
+            ),
         }
-        for name in ("PULUMI_BACKEND_URL", "PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"):
+        for name in (
+            "VIRTUAL_ENV",
+            "VCUBEV_STANDINS",
+            "PULUMI_BACKEND_URL",
+            "PULUMI_CONFIG_PASSPHRASE",
+            "PULUMI_CONFIG_PASSPHRASE_FILE",
+        ):
             self.environment.pop(name, None)
 
     @property
