@@ -20,6 +20,8 @@ JOIN_TIMEOUT_SECONDS = 60
 POLL_SECONDS = 0.5
 # One lost packet is no lost path: up to 4 tries, 300 ms apart.
 PING = "ping -q -c 4 -i 0.3 -W 1"
+# A table that has never held a route is an error to `ip`, which then prints half a list.
+SHOW_HOSTS = f"shown=$(ip -j route show table {CONSTANTS['HOSTS_TABLE']} 2>/dev/null) && echo \"$shown\" || echo '[]'"
 
 
 @dataclass
@@ -93,11 +95,10 @@ class Observer:
     async def carriers(self) -> dict[str, str]:
         """Ask all hubs which hosts they carry; of two, the newer (its number is the higher)."""
         hubs = [hub for hub in self._inventory.hubs if hub in self.connections]
-        table = f"ip -j route show table {CONSTANTS['HOSTS_TABLE']} 2>/dev/null"
-        answers = await asyncio.gather(*[self.run(hub, table) for hub in hubs])
+        answers = await asyncio.gather(*[self.run(hub, SHOW_HOSTS) for hub in hubs])
         newest: dict[str, tuple[int, str]] = {}
         for hub, answer in zip(hubs, answers, strict=True):
-            for route in json.loads(answer or "[]"):
+            for route in json.loads(answer):
                 place = (route.get("metric", 0), hub)
                 newest[route["dst"]] = max(place, newest.get(route["dst"], place))
         return {host.name: newest[host.ipv4][1] for host in self._inventory.hosts.values() if host.ipv4 in newest}

@@ -81,7 +81,10 @@ class Stack:
         if "PULUMI_BACKEND_URL" in settings:
             (state_directory() / "backend").mkdir(mode=0o700, parents=True, exist_ok=True)
         if "PULUMI_CONFIG_PASSPHRASE_FILE" in settings:
-            _write_once(Path(settings["PULUMI_CONFIG_PASSPHRASE_FILE"]), secrets.token_urlsafe(PASSPHRASE_BYTES))
+            passphrase = Path(settings["PULUMI_CONFIG_PASSPHRASE_FILE"])
+            if not passphrase.exists():
+                self._drop_salt()  # of another computer, or of a state that was lost: no new passphrase fits it
+            _write_once(passphrase, secrets.token_urlsafe(PASSPHRASE_BYTES))
         self.engine("stack", "select", "--create", self.name, quiet=True)
         self._unlock()
 
@@ -129,11 +132,14 @@ class Stack:
     def forget(self) -> None:
         """Remove a destroyed stack from its back end, and a lab's state when its last stack has gone."""
         self.engine("stack", "rm", "--yes", "--preserve-config", self.name, quiet=True)
-        text = self.file.read_text()
-        # The engine's own line, worthless without the state that it belonged to.
-        self.file.write_text(re.sub(r"^encryptionsalt:.*\n(?:[ \t]+.*\n)*", "", text, flags=re.MULTILINE))
+        self._drop_salt()
         if "PULUMI_BACKEND_URL" in self.settings() and not json.loads(self.answer("stack", "ls", "--all", "--json")):
             shutil.rmtree(state_directory())
+
+    def _drop_salt(self) -> None:
+        """Take away the engine's own line in the stack file, worthless without the state that it belonged to."""
+        text = self.file.read_text()
+        self.file.write_text(re.sub(r"^encryptionsalt:.*\n(?:[ \t]+.*\n)*", "", text, flags=re.MULTILINE))
 
     def _command(self, command: Sequence[str]) -> list[str]:
         return ["pulumi", *command]

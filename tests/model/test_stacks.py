@@ -1,5 +1,6 @@
 """The stack files that the project ships."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -20,3 +21,9 @@ def test_the_lab_stack_is_the_one_that_the_readme_draws():
     assert [site.name for site in topology.sites] == ["oregon", "paris"]
     assert all(len(site.hubs) == 1 and len(site.hosts) == 2 for site in topology.sites)
     assert all([host.private for host in site.hosts].count(True) == 1 for site in topology.sites)
+
+
+def test_no_shipped_stack_file_carries_the_salt_of_somebodys_state():
+    shipped = ["git", "grep", "-l", "encryptionsalt", "HEAD", "--", "stacks"]
+    found = subprocess.run(shipped, cwd=STACKS[0].parent, capture_output=True, text=True)
+    assert found.stdout == "", "an `up` elsewhere would ask for a passphrase that nobody has"

@@ -74,3 +74,14 @@ def test_a_stack_file_is_again_what_it_was_once_the_stack_is_gone(alone, tmp_pat
     (tmp_path / "Pulumi.x.yaml").write_text(salt + written)
     Stack("x").forget()
     assert (tmp_path / "Pulumi.x.yaml").read_text() == written
+
+
+def test_a_stack_file_from_another_computer_gets_a_passphrase_of_its_own(alone, tmp_path, monkeypatch):
+    monkeypatch.setattr(stacks, "STACKS", tmp_path)
+    shipped = (stacks.ROOT / "stacks" / "Pulumi.lab.yaml").read_text()
+    plain = "".join(line for line in shipped.splitlines(True) if "encryptionsalt" not in line)
+    stack = Stack("lab")
+    stack.file.write_text(plain + "encryptionsalt: v1:of:another\n")
+    monkeypatch.setattr(Stack, "engine", lambda *command, **options: None)
+    stack.prepare()
+    assert stack.file.read_text() == plain, "the engine would ask for the passphrase of a state that is not here"
