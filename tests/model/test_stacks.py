@@ -24,6 +24,6 @@ def test_the_lab_stack_is_the_one_that_the_readme_draws():
 
 
 def test_no_shipped_stack_file_carries_the_salt_of_somebodys_state():
-    shipped = ["git", "grep", "-l", "encryptionsalt", "HEAD", "--", "stacks"]
+    shipped = ["git", "grep", "-l", "encryptionsalt", "HEAD", "--", "."]
     found = subprocess.run(shipped, cwd=STACKS[0].parent, capture_output=True, text=True)
     assert found.stdout == "", "an `up` elsewhere would ask for a passphrase that nobody has"
