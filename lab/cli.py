@@ -8,8 +8,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from lab import containers, image, leftovers, machines
-from lab.records import Machine, Stack, known_stacks, load
+from lab import containers, faults, image, leftovers, machines
+from lab.records import Stack, known_stacks, load
 from lab.system import LabError, require
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -30,7 +30,7 @@ def list_machines(stack: StackOption = None) -> None:
         for name, machine in sorted(known.machines.items()):
             state = "running" if machines.is_running(known, machine) else "off"
             kind = "public" if machine.public else "private"
-            table.add_row(known.name, name, str(machine.address), kind, state, _faults(machine))
+            table.add_row(known.name, name, str(machine.address), kind, state, "; ".join(faults.describe(machine)))
     out.print(table)
 
 
@@ -56,17 +56,47 @@ def terminate(name: NameArgument, stack: StackOption = None) -> None:
 
 
 @app.command()
-def cut(name: NameArgument, stack: StackOption = None) -> None:
-    """Drop all of a machine's packets at its router; the machine sees its link up."""
+def cut(
+    name: NameArgument,
+    others: Annotated[
+        list[str] | None,
+        typer.Option("--from", help="Another machine: only packets between the two are dropped. May be repeated."),
+    ] = None,
+    one_way: Annotated[bool, typer.Option("--one-way", help="With --from: only what NAME sends.")] = False,
+    stack: StackOption = None,
+) -> None:
+    """Drop all of a machine's packets at its router; the machine sees its link up.
+
+    With --from, only the packets between it and another machine: the more pairs, the more of a partition. A machine
+    that is made anew under the other's name is cut as well. Of two private machines at different sites neither knows
+    the other's own address: NAME is then cut from all private machines of the other's site.
+    """
     known = _stack(stack)
-    machines.set_cut(known.project, known.name, _machine(known, name), True)
+    machine = _machine(known, name)
+    if one_way and not others:
+        raise LabError("--one-way is for a pair: give --from OTHER as well, or see `lab drop --direction`.")
+    for other in [_machine(known, wanted) for wanted in others or []]:
+        faults.set_cut_from(known.project, known.name, machine, other, one_way=one_way)
+    if not others:
+        faults.set_cut(known.project, known.name, machine, True)
 
 
 @app.command()
-def restore(name: NameArgument, stack: StackOption = None) -> None:
-    """Undo `cut`."""
+def restore(
+    name: NameArgument,
+    others: Annotated[
+        list[str] | None, typer.Option("--from", help="Undo only NAME's `cut --from` this one. May be repeated.")
+    ] = None,
+    stack: StackOption = None,
+) -> None:
+    """Undo all faults of a machine: `cut`, `drop`, `block` and `mtu`, as `lab list` shows them."""
     known = _stack(stack)
-    machines.set_cut(known.project, known.name, _machine(known, name), False)
+    machine = _machine(known, name)
+    cut_from = sorted(known.machines[machine].cut_from)
+    for other in [_choose(cut_from, wanted, f"machine that {machine} is cut from") for wanted in others or []]:
+        faults.set_cut_from(known.project, known.name, machine, other, cut=False)
+    if not others:
+        faults.restore(known.project, known.name, machine)
 
 
 @app.command()
@@ -78,7 +108,45 @@ def drop(
 ) -> None:
     """Lose a share of a machine's packets at random."""
     known = _stack(stack)
-    machines.set_loss(known.project, known.name, _machine(known, name), percent, direction)
+    faults.set_loss(known.project, known.name, _machine(known, name), percent, direction)
+
+
+@app.command()
+def block(
+    name: NameArgument,
+    protocol: Annotated[str, typer.Argument(help="udp, or tcp, with which SSH goes as well.")],
+    stack: StackOption = None,
+) -> None:
+    """Drop all of a machine's packets of one protocol, those of open connections too."""
+    known = _stack(stack)
+    faults.set_blocked(known.project, known.name, _machine(known, name), protocol)
+
+
+@app.command()
+def mtu(
+    name: NameArgument,
+    mtu_bytes: Annotated[int, typer.Argument(metavar="BYTES", help="576 to 1500; 1500 ends it.")],
+    silent: Annotated[bool, typer.Option("--silent", help="The router sends no ICMP: a black hole.")] = False,
+    stack: StackOption = None,
+) -> None:
+    """Narrow a machine's access link, as PPPoE does.
+
+    Its eth0 takes no larger packet; one that comes for it is fragmented or, with DF, refused by ICMP. Senders remember
+    that for ten minutes, after `restore` too: `ip route flush cache` there.
+    """
+    known = _stack(stack)
+    faults.set_mtu(known.project, known.name, _machine(known, name), mtu_bytes, silent)
+
+
+@app.command()
+def rebind(name: NameArgument, stack: StackOption = None) -> None:
+    """Lose a private machine's NAT mappings, as a home router that starts anew.
+
+    From then on the machine is seen under other ports, and what comes to the old ones is dropped. Over at once:
+    nothing to undo.
+    """
+    known = _stack(stack)
+    faults.rebind(known.project, known.name, _machine(known, name))
 
 
 @app.command("exec", context_settings={"ignore_unknown_options": True})
@@ -142,20 +210,17 @@ def _stack(wanted: str | None) -> Stack:
 
 
 def _machine(stack: Stack, wanted: str) -> str:
-    if wanted in stack.machines:
+    return _choose(sorted(stack.machines), wanted, f"machine of stack {stack.name}")
+
+
+def _choose(names: list[str], wanted: str, kind: str) -> str:
+    if wanted in names:
         return wanted
-    matching = sorted(name for name in stack.machines if name.endswith(f"-{wanted}"))
+    matching = [name for name in names if name.endswith(f"-{wanted}")]
     if len(matching) == 1:
         return matching[0]
-    choices = ", ".join(matching or sorted(stack.machines)) or "none"
-    problem = "fits several machines" if matching else "is no machine"
-    raise LabError(f"{wanted} {problem} of stack {stack.name}. Give one of: {choices}.")
-
-
-def _faults(machine: Machine) -> str:
-    loss = {"to": machine.loss_percent_to, "from": machine.loss_percent_from}
-    faults = [f"{percent:g} % lost {direction} it" for direction, percent in loss.items() if percent]
-    return ", ".join(["cut", *faults] if machine.cut else faults)
+    problem = f"fits more than one {kind}" if matching else f"is no {kind}"
+    raise LabError(f"{wanted} {problem}. Give one of: {', '.join(matching or names) or 'none'}.")
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Machines of the lab, as a cloud's API would offer them, and the faults that people put on them."""
+"""Machines of the lab, as a cloud's API would offer them."""
 
 from __future__ import annotations
 
@@ -123,35 +123,6 @@ def terminate(project: str, stack_name: str, name: str) -> None:
         remove_machine(stack, name)
 
 
-def set_cut(project: str, stack_name: str, name: str, cut: bool) -> None:
-    """Drop all of a machine's packets at its router, or no longer; the machine sees its link up all the time."""
-    with change(project, stack_name) as stack:
-        machine = named(stack, name)
-        machine.cut = cut
-        _apply(stack, machine)
-
-
-def set_loss(project: str, stack_name: str, name: str, percent: float, direction: str = "both") -> None:
-    """Lose a share of a machine's packets at random.
-
-    Args:
-        percent: 0.01 to 100, or 0 to end it.
-        direction: "to" the machine, "from" it or "both".
-
-    Raises:
-        LabError: `percent` or `direction` is neither.
-    """
-    if not (percent == 0 or 0.01 <= percent <= 100) or direction not in ("to", "from", "both"):
-        raise LabError(f"loss of {percent} % {direction}: give 0.01 to 100 per cent, or 0, and one of to, from, both.")
-    with change(project, stack_name) as stack:
-        machine = named(stack, name)
-        if direction in ("to", "both"):
-            machine.loss_percent_to = percent
-        if direction in ("from", "both"):
-            machine.loss_percent_from = percent
-        _apply(stack, machine)
-
-
 def named(stack: Stack, name: str) -> Machine:
     """Return a machine by its resource name.
 
@@ -185,6 +156,9 @@ def _boot(stack: Stack, name: str, machine: Machine) -> Popen[bytes]:
     containers.kill(stack.namespace(machine))
     underlay.add_machine(stack, network, machine)
     router.apply(stack, network)
+    if any(name in other.cut_from for other in stack.machines.values()):
+        # One that was made anew may have another address.
+        router.apply_everywhere(stack)
     return containers.start(stack, machine, containers.hostname_of(name))
 
 

@@ -164,6 +164,9 @@ def remove_machine(stack: Stack, name: str) -> None:
         shutil.rmtree(directory)
     del stack.machines[name]
     stack.save()
+    if machine.cut_from:
+        # Its faults go with it, from the others' routers too: its successor has its address.
+        router.apply_everywhere(stack)
 
 
 def network_of(stack: Stack, machine: Machine) -> Network | None:

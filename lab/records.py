@@ -25,6 +25,8 @@ from lab.system import LabError
 LOCK = Path("/run/vcubev-lab.lock")
 # Its holders need well under a second each, but for killing a machine that resists.
 LOCK_SECONDS = 60
+# Ethernet's, of every link that nobody narrowed.
+FULL_MTU_BYTES = 1500
 
 
 class Rule(BaseModel):
@@ -52,8 +54,20 @@ class Network(BaseModel):
     whole: bool = False  # False only while it is being made, which happens under the lock
 
 
-class Machine(BaseModel):
-    """One machine. Faults: `cut` from the network, or per cent of packets lost to and from it."""
+class Faults(BaseModel):
+    """What people put on a machine; see lab.faults."""
+
+    cut: bool = False
+    cut_from: dict[str, bool] = {}  # other machine's name -> only what this one sends
+    blocked: list[str] = []  # protocols
+    mtu_bytes: int = FULL_MTU_BYTES
+    mtu_silent: bool = False  # no ICMP about packets above `mtu_bytes`
+    loss_percent_to: float = 0
+    loss_percent_from: float = 0
+
+
+class Machine(Faults):
+    """One machine and its faults."""
 
     id: str
     number: int
@@ -64,9 +78,7 @@ class Machine(BaseModel):
     public: bool
     address: IPv4Address
     whole: bool = False
-    cut: bool = False
-    loss_percent_to: float = 0
-    loss_percent_from: float = 0
+    ports_swapped: bool = False  # another way each time its router loses its NAT mappings
 
 
 class Stack(BaseModel):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, collapse_addresses, ip_network
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, collapse_addresses, ip_network
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -27,10 +29,64 @@ def apply(stack: Stack, network: Network) -> None:
     """Bring a site's router in line with the records."""
     machines = [machine for machine in stack.machines.values() if machine.network_id == network.id]
     firewalls = [firewall for firewall in stack.firewalls.values() if firewall.network_id == network.id]
-    underlay.inside(stack.router(network), "nft", "-f", "-", stdin=ruleset(network, firewalls, machines))
+    rules = ruleset(network, firewalls, machines, pair_cuts(stack, network))
+    underlay.inside(stack.router(network), "nft", "-f", "-", stdin=rules)
 
 
-def ruleset(network: Network, firewalls: list[Firewall], machines: list[Machine]) -> str:
+def apply_everywhere(stack: Stack) -> None:
+    """Bring all routers that run in line with the records."""
+    for network in stack.networks.values():
+        if underlay.exists(stack.router(network)):
+            apply(stack, network)
+
+
+def forget(stack: Stack, network: Network, machine: Machine) -> None:
+    """Remove all connections that a router tracks for a machine, and their NAT mappings with them."""
+    for side in ("--orig-src", "--orig-dst"):
+        try:
+            underlay.inside(stack.router(network), "conntrack", "--delete", side, str(machine.address))
+        except LabError as error:
+            if "0 flow entries" not in str(error):  # which is exit code 1 as well
+                raise
+
+
+@dataclass(frozen=True)
+class PairCut:
+    """Packets dropped between a machine and an address: `outward` what the machine sends, `inward` what it gets."""
+
+    number: int
+    address: IPv4Address
+    outward: bool
+    inward: bool
+
+
+def pair_cuts(stack: Stack, network: Network) -> list[PairCut]:
+    """Return the cuts between two machines that are this router's to make.
+
+    It is the router where the two are best told apart: behind NAT, machines share an address towards other sites.
+    """
+    cuts = []
+    for sender in stack.machines.values():
+        for name, one_way in sender.cut_from.items():
+            if name not in stack.machines:
+                continue
+            here, there = sender, stack.machines[name]
+            if _is_hidden(there, here) and not _is_hidden(here, there):
+                here, there = there, here
+            if here.network_id != network.id:
+                continue
+            their_router = router_address(stack.network(there.network_id))
+            address = their_router if _is_hidden(there, here) else there.address
+            both = not one_way
+            cuts.append(PairCut(here.number, address, both or here is sender, both or there is sender))
+    return cuts
+
+
+def _is_hidden(machine: Machine, viewer: Machine) -> bool:
+    return not machine.public and machine.network_id != viewer.network_id
+
+
+def ruleset(network: Network, firewalls: list[Firewall], machines: list[Machine], cuts: Iterable[PairCut] = ()) -> str:
     """Return a router's nftables. A machine whose firewall is not among `firewalls` gets replies only."""
     chains = {firewall.id: firewall.id.replace("-", "_") for firewall in firewalls}
     return TEMPLATES.get_template("router.nft.j2").render(
@@ -42,6 +98,7 @@ def ruleset(network: Network, firewalls: list[Firewall], machines: list[Machine]
             for firewall in firewalls
         ],
         machines=machines,
+        cuts=cuts,
     )
 
 

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 TOOLS = {
+    "conntrack": "conntrack",
     "ip": "iproute2",
     "nft": "nftables",
     "nsenter": "util-linux",
@@ -37,8 +38,14 @@ def succeeds(*command: str) -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
+# A machine's systemd and its services hold about ten; the kernel's default of 128 ends at a dozen machines, of which
+# the last then die at boot with "Too many open files".
+INOTIFY_INSTANCES = 8192
+INOTIFY_LIMIT = Path("/proc/sys/fs/inotify/max_user_instances")
+
+
 def require() -> None:
-    """Check that this computer can hold a lab, before anything is made.
+    """Check that this computer can hold a lab, before anything is made, and raise the one limit that it needs.
 
     Raises:
         LabError: Names everything that is missing.
@@ -52,6 +59,11 @@ def require() -> None:
         missing.append("/dev/net/tun (modprobe tun)")
     if cgroup_root() is None:
         missing.append("cgroup v2, mounted (cgroup.kill needs Linux 5.14)")
+    if int(INOTIFY_LIMIT.read_text()) < INOTIFY_INSTANCES:
+        try:
+            INOTIFY_LIMIT.write_text(str(INOTIFY_INSTANCES))
+        except OSError as error:
+            missing.append(f"sysctl fs.inotify.max_user_instances={INOTIFY_INSTANCES} ({error})")
     if missing:
         raise LabError("The lab cannot run on this computer. Missing: " + "; ".join(missing) + ".")
 

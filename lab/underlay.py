@@ -139,6 +139,7 @@ def add_machine(stack: Stack, network: Network, machine: Machine) -> None:
         router,
         [f"address add {GATEWAY}/32 dev {link}", f"link set {link} up", f"route add {machine.address}/32 dev {link}"],
     )
+    set_mtu(stack, network, machine)
     _batch(
         namespace,
         [
@@ -147,6 +148,14 @@ def add_machine(stack: Stack, network: Network, machine: Machine) -> None:
             f"route add default via {GATEWAY} dev eth0 onlink src {machine.address}",
         ],
     )
+
+
+def set_mtu(stack: Stack, network: Network, machine: Machine) -> None:
+    """Let both ends of a machine's link take what its record says; nothing if it has no link."""
+    router, link = stack.router(network), f"m{machine.number}"
+    for namespace, end in ((router, link), (stack.namespace(machine), "eth0")):
+        if has_link(namespace, end):
+            run("ip", "-n", namespace, "link", "set", end, "mtu", str(machine.mtu_bytes))
 
 
 def remove_machine(stack: Stack, network: Network | None, machine: Machine) -> None:

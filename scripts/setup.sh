@@ -6,7 +6,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/vcubev
 uv_version=0.13.9
 # What the lab and the daemons' own checkers use.
-packages=(mmdebstrap systemd-container openvpn bird2 nftables iproute2 iputils-ping openssh-client openssl procps util-linux shellcheck)
+packages=(mmdebstrap systemd-container openvpn bird2 nftables conntrack iproute2 iputils-ping openssh-client openssl procps util-linux shellcheck)
 
 say() { echo "set-up: $*" >&2; }
 
@@ -82,6 +82,16 @@ ensure_engine() {
   esac
   # Nothing is fetched behind the user's back, nor waited for: what can be had is there by now.
   export PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION=true PULUMI_SKIP_UPDATE_CHECK=true
+}
+
+# One of scripts/cli's commands, with all that it needs.
+run_command() {
+  # Only lab stacks need this computer's daemons.
+  if grep -qs 'cloud: *lab' "$root/stacks/Pulumi.${2:-lab}.yaml"; then ensure_packages; fi
+  ensure_environment
+  ensure_engine
+  cd "$root" || exit
+  exec python3 -m scripts.cli "$@"
 }
 
 # Compiled code halves the start of each of the five Python processes of an `up`.

@@ -224,26 +224,6 @@ def test_after_a_reboot_of_the_computer_everything_is_reported_down_and_can_be_s
     assert opens(lab.far.address), "another site was not touched"
 
 
-def test_a_cut_machine_is_out_of_reach_and_knows_nothing_of_it(lab: Lab) -> None:
-    machines.set_cut(PROJECT, STACK, "hub", True)
-    assert not answers(lab.hub.address)
-    assert lab.inside("hub", "ip link show eth0 | grep -q LOWER_UP"), "a cable cut further on shows no carrier loss"
-    machines.set_cut(PROJECT, STACK, "hub", False)
-    assert answers(lab.hub.address)
-
-
-def test_packets_are_lost_in_the_direction_asked_for(lab: Lab) -> None:
-    received = "sed 1d /proc/net/snmp | awk '/^Icmp:/ && $2 ~ /[0-9]/ {print $2}'"
-    for direction, expected in (("to", 0), ("from", 3)):
-        machines.set_loss(PROJECT, STACK, "far", 100, direction)
-        before = int(lab.output("far", received) or 0)
-        lab.east.allow(ICMP, tcp("22", "0.0.0.0/0"))
-        succeeds("ping", "-c3", "-i0.2", "-W1", str(lab.far.address))
-        assert int(lab.output("far", received) or 0) - before == expected
-        machines.set_loss(PROJECT, STACK, "far", 0)
-    assert answers(lab.far.address), "0 per cent ends it"
-
-
 def test_a_lost_machine_is_reported_gone_and_its_successor_has_its_address(lab: Lab) -> None:
     machines.terminate(PROJECT, STACK, "web-1")
     assert machines.read_machine(PROJECT, STACK, lab.web.instance_id) is None
