@@ -26,12 +26,12 @@ class HostArgs:
     network: SiteNetwork
     firewall_id: Output[str]
     authority: Authority
-    remotes: Sequence[Hub]  # in the order in which the host tries them
+    own_hubs: Sequence[Hub]  # of its site: from them it hears of all others
     gateway: Machine  # the hub through which SSH reaches a private host
 
 
 class Host(ComponentResource):
-    """VM, certificate and OpenVPN client."""
+    """VM, certificate and two OpenVPN clients, each to another hub."""
 
     machine: Machine
 
@@ -55,7 +55,7 @@ class Host(ComponentResource):
             child,
         )
         identity = args.authority.issue(name, args.host.common_name, args.host.address, HOST_USES, child)
-        views = [hub.view for hub in args.remotes]
+        views = [hub.view for hub in args.own_hubs]
         self.machine.install(
             f"{name}-install",
             "host",
@@ -64,14 +64,13 @@ class Host(ComponentResource):
                 **host_pki_files(**pki),
             },
             {
-                "endpoints": [hub.endpoint for hub in args.remotes],
+                "endpoints": [hub.endpoint for hub in args.own_hubs],
                 "ca_pem": args.authority.certificate_pem,
                 "certificate_pem": identity.certificate_pem,
                 "key_pem": identity.key_pem,
                 "tls_crypt_v2_client_key": args.authority.host_channel_key(identity),
             },
             HOST_UNITS,
-            # A host that starts before its own site's hub would begin its life on another's.
-            ResourceOptions(parent=self, depends_on=[hub.installed for hub in args.remotes]),
+            ResourceOptions(parent=self, depends_on=[hub.installed for hub in args.own_hubs]),
         )
         self.register_outputs({"address": str(args.host.address.ipv4)})

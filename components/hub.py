@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pulumi import ComponentResource, Output, ResourceOptions
+from pulumi import ComponentResource, Output, Resource, ResourceOptions
 
 from components.clouds import CloudApi, SiteNetwork
 from components.machine import Machine, MachineArgs
@@ -24,6 +24,7 @@ class HubArgs:
     network: SiteNetwork
     firewall_id: Output[str]
     authority: Authority
+    after: Resource | None = None  # the hub before this one, installed: no two change at once
 
 
 class Hub(ComponentResource):
@@ -54,9 +55,10 @@ class Hub(ComponentResource):
         self.installed = self.machine.install(
             f"{name}-install",
             "hub",
-            lambda hub, overlay, **pki: {**hub_files(hub, overlay), **hub_pki_files(**pki)},
+            lambda hub, overlay, endpoint, **pki: {**hub_files(hub, overlay, endpoint), **hub_pki_files(**pki)},
             {
                 "hub": args.hub,
+                "endpoint": self.machine.address,
                 "overlay": args.overlay,
                 "ca_pem": args.authority.certificate_pem,
                 "certificate_pem": identity.certificate_pem,
@@ -65,7 +67,8 @@ class Hub(ComponentResource):
                 "link_key": args.authority.link_channel_key(),
             },
             HUB_UNITS,
-            child,
+            ResourceOptions(parent=self, depends_on=[args.after] if args.after else None),
+            rolling=True,
         )
         self.endpoint = self.machine.address
         self.register_outputs({"endpoint": self.endpoint})

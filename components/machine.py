@@ -104,6 +104,7 @@ class Machine(ComponentResource):
         units: tuple[str, ...],
         opts: ResourceOptions,
         remove: bool = False,
+        rolling: bool = False,
     ) -> remote.Command:
         """Put rendered files on the machine and start what they configure.
 
@@ -113,8 +114,9 @@ class Machine(ComponentResource):
             render: A pure function of `values` that returns path -> file.
             units: systemd units to enable and start, in order.
             remove: Whether deleting the resource takes the files away again from a machine that lives on.
+            rolling: Whether the machine is a hub that its hosts must leave before anything on it restarts.
         """
-        secret = Output.secret(dict(values)).apply(lambda known: _bundle(bundle, render(**known), units))
+        secret = Output.secret(dict(values)).apply(lambda known: _bundle(bundle, render(**known), units, rolling))
         return remote.Command(
             name,
             connection=self._connection(self.host_key),
@@ -149,12 +151,13 @@ class Machine(ComponentResource):
         )
 
 
-def _bundle(name: str, files: Mapping[str, FileSpec], units: tuple[str, ...]) -> str:
+def _bundle(name: str, files: Mapping[str, FileSpec], units: tuple[str, ...], rolling: bool) -> str:
     return json.dumps(
         {
             "name": name,
             "files": {path: asdict(files[path]) for path in sorted(files)},
             "units": list(units),
+            "rolling": rolling,
             "installer": INSTALLER,
         },
         sort_keys=True,

@@ -29,20 +29,20 @@ class Mesh(ComponentResource):
         child = ResourceOptions(parent=self)
         self._topology = topology = args.topology
         self.authority = Authority(f"{name}-ca", topology.certificates, child)
-        self.sites = {
-            site.name: Site(f"{name}-{site.name}", SiteArgs(site, topology, self.authority), child)
-            for site in topology.sites
-        }
+        self.sites: dict[str, Site] = {}
+        changed_last = None
+        for site in topology.sites:
+            # One hub after the other: hosts move off the one that changes, and the others must be there to take them.
+            site_args = SiteArgs(site, topology, self.authority, changed_last)
+            self.sites[site.name] = Site(f"{name}-{site.name}", site_args, child)
+            changed_last = self.sites[site.name].hubs[-1].installed
         self.hubs = {hub.view.key: hub for site in self.sites.values() for hub in site.hubs}
         self.links = [
             Link(f"{name}-link-{link.name}", link, self.hubs[link.listener.key], self.hubs[link.dialer.key], child)
             for link in topology.links
         ]
         self.hosts: dict[str, Host] = {
-            host.name: self.sites[host.site].place(
-                f"{name}-{host.name}", host, [self.hubs[hub.key] for hub in topology.remotes(host)]
-            )
-            for host in topology.hosts
+            host.name: self.sites[host.site].place(f"{name}-{host.name}", host) for host in topology.hosts
         }
         self.register_outputs({})
 

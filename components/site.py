@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pulumi import ComponentResource, Output, ResourceOptions
+from pulumi import ComponentResource, Output, Resource, ResourceOptions
 
 from components.clouds import ANYWHERE, FirewallRule, open_cloud
 from components.host import Host, HostArgs
@@ -21,10 +20,11 @@ class SiteArgs:
     site: SiteView
     topology: Topology
     authority: Authority
+    after: Resource | None = None  # what must be done before this site's first hub may change
 
 
 class Site(ComponentResource):
-    """The network and the hubs; hosts are placed once the endpoints of all hubs are declared."""
+    """The network and the hubs; the mesh places the hosts."""
 
     hubs: list[Hub]
 
@@ -41,9 +41,12 @@ class Site(ComponentResource):
         link_ports = f"{LINK_PORTS.start}-{LINK_PORTS.stop - 1}"
         hosts_ports = sorted({str(hub.port) for hub in args.site.hubs})
         tunnels = FirewallRule("udp", (*hosts_ports, link_ports), ANYWHERE)
-        self._hub_firewall = self._firewall(f"{name}-hubs", (ssh, ping, tunnels), child)
+        fallback = FirewallRule("tcp", tuple(sorted({str(hub.tcp_port) for hub in args.site.hubs})), ANYWHERE)
+        self._hub_firewall = self._firewall(f"{name}-hubs", (ssh, ping, tunnels, fallback), child)
         self._host_firewall = self._firewall(f"{name}-hosts", (ssh, ping), child)
-        self.hubs = [self._hub(f"{name}-{hub.name}", hub, child) for hub in args.site.hubs]
+        self.hubs = []
+        for hub in args.site.hubs:
+            self.hubs.append(self._hub(f"{name}-{hub.name}", hub, child))
         # Which hub a private host is reached through: any of its site's will do.
         gateway = FirewallRule("tcp", ("22",), Output.all(*[hub.endpoint for hub in self.hubs]).apply(_as_prefixes))
         self._private_firewall = self._firewall(f"{name}-private", (gateway, ping), child)
@@ -61,15 +64,12 @@ class Site(ComponentResource):
             network=self._network,
             firewall_id=self._hub_firewall,
             authority=self._args.authority,
+            after=self.hubs[-1].installed if self.hubs else self._args.after,
         )
         return Hub(name, args, opts)
 
-    def place(self, name: str, host: HostView, remotes: Sequence[Hub]) -> Host:
-        """Create a host of this site.
-
-        Args:
-            remotes: The hubs that the host tries, in order.
-        """
+    def place(self, name: str, host: HostView) -> Host:
+        """Create a host of this site."""
         args = HostArgs(
             host=host,
             site=self._args.site,
@@ -78,7 +78,7 @@ class Site(ComponentResource):
             network=self._network,
             firewall_id=self._private_firewall if host.private else self._host_firewall,
             authority=self._args.authority,
-            remotes=remotes,
+            own_hubs=self.hubs,
             gateway=self.hubs[0].machine,
         )
         return Host(name, args, ResourceOptions(parent=self))

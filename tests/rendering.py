@@ -12,7 +12,7 @@ ENDPOINTS = {hub.key: f"203.0.113.{hub.id}" for hub in TOPOLOGY.hubs}
 
 def hub_bundle(hub):
     """A hub's files with those of its links, path -> FileSpec."""
-    files = render.hub_files(hub, TOPOLOGY.overlay)
+    files = render.hub_files(hub, TOPOLOGY.overlay, ENDPOINTS[hub.key])
     files |= render.hub_pki_files("CA\n", "CERTIFICATE\n", "KEY\n", "TLS-CRYPT-V2\n", "LINK KEY\n")
     for link in TOPOLOGY.links:
         if hub in (link.listener, link.dialer):
@@ -23,8 +23,8 @@ def hub_bundle(hub):
 
 def host_bundle(host):
     """A host's files, path -> FileSpec."""
-    remotes = [(hub, ENDPOINTS[hub.key]) for hub in TOPOLOGY.remotes(host)]
-    files = render.host_files(host, TOPOLOGY.overlay, remotes)
+    own_hubs = [(hub, ENDPOINTS[hub.key]) for hub in TOPOLOGY.hubs if hub.site == host.site]
+    files = render.host_files(host, TOPOLOGY.overlay, own_hubs)
     return files | render.host_pki_files("CA\n", "CERTIFICATE\n", "KEY\n", "TLS-CRYPT-V2\n")
 
 
@@ -39,5 +39,8 @@ def user_data():
 MACHINES = {hub.key: hub_bundle(hub) for hub in TOPOLOGY.hubs} | {
     host.name: host_bundle(host) for host in TOPOLOGY.hosts
 }
-EVERY_FILE = [(machine, path) for machine, files in sorted(MACHINES.items()) for path in sorted(files)]
+# The agents are programs with tests of their own, the same on every machine.
+EVERY_FILE = [
+    (machine, path) for machine, files in sorted(MACHINES.items()) for path in sorted(files) if not path.endswith(".py")
+]
 EVERY_FILE_IDS = [f"{machine}:{path}" for machine, path in EVERY_FILE]

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
 from components.model.addressing import MEMBER_IDS
-from components.model.topology import HOSTS_PORT
+from components.model.topology import HOSTS_PORT, HOSTS_TCP_PORT
 
 # Parts of a host name: 63 octets (RFC 1123) hold those of stack, site and hub.
 NAME_PATTERN = r"^[a-z]([a-z0-9-]{0,18}[a-z0-9])?$"
@@ -30,6 +30,7 @@ Name = Annotated[StrictStr, Field(pattern=NAME_PATTERN)]
 IPv4Prefix = Annotated[IPv4Network, _prefix(IPv4Network)]
 IPv6Prefix = Annotated[IPv6Network, _prefix(IPv6Network)]
 MemberId = Annotated[StrictInt, Field(ge=MEMBER_IDS.start, lt=MEMBER_IDS.stop)]
+Port = Annotated[StrictInt, Field(ge=1, le=65_535)]
 Days = Annotated[StrictInt, Field(ge=DAYS.start, lt=DAYS.stop)]
 
 
@@ -48,7 +49,8 @@ class RoleEntry(_Entry):
 
 class HubEntry(_Entry):
     id: MemberId
-    port: Annotated[StrictInt, Field(ge=1, le=65_535)] = HOSTS_PORT
+    port: Port = HOSTS_PORT
+    tcp_port: Port = HOSTS_TCP_PORT
 
 
 class HostEntry(_Entry):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,7 +18,8 @@ from components.model.topology import LINK_PORTS, HostView, HubView, LinkView, O
 TEMPLATES = Path(__file__).parents[1] / "templates"
 
 # What every template may use. Timers: one second is the fastest OpenVPN's ping can be; 4 is the lowest restart that
-# 20 % loss does not trip; a hub waits twice as long as its hosts, as OpenVPN's own keepalive does.
+# 20 % loss does not trip; a hub waits twice as long as its hosts, as OpenVPN's own keepalive does. A host's agent is
+# faster than its tunnels by far: theirs are for the time when it is away.
 CONSTANTS = {
     "PING_SECONDS": 1,
     "HOST_PING_RESTART_SECONDS": 4,
@@ -30,19 +32,30 @@ CONSTANTS = {
     "TX_QUEUE_PACKETS": 1000,
     "MAX_HOSTS": 2000,
     "HOSTS_TABLE": 100,
+    "CLAIMS_PORT": 1195,  # UDP, in the overlay: where a hub takes its hosts' claims
     "LINK_PORTS": LINK_PORTS,
 }
 
 HUB_PACKAGES = ("bird2", "chrony", "nftables", "openvpn", "python3", "sudo")
-HOST_PACKAGES = ("chrony", "nftables", "openvpn", "python3", "sudo")
+HOST_PACKAGES = ("chrony", "fping", "nftables", "openvpn", "python3", "sudo")
+TRANSPORTS = ("udp", "tcp")
 # Started in this order.
-HUB_UNITS = ("vcubev-net.service", "nftables.service", "bird.service", "vcubev-hosts.service")
-HOST_UNITS = ("vcubev-net.service", "nftables.service", "vcubev-client.service")
+HUB_UNITS = (
+    "vcubev-net.service",
+    "nftables.service",
+    "bird.service",
+    "vcubev-hub.service",
+    *(f"vcubev-hosts@{transport}.service" for transport in TRANSPORTS),
+    "vcubev-leave.service",
+)
+HOST_UNITS = ("vcubev-net.service", "nftables.service", "vcubev-paths.service")
 
 HOOKS = "/usr/local/lib/vcubev"
 PKI = "/etc/vcubev/pki"
 UNITS = "/etc/systemd/system"
 EVERY_LINK = "restart vcubev-link@*.service"
+EVERY_TRANSPORT = "restart vcubev-hosts@*.service"
+BOTH_PATHS = "reload vcubev-paths.service"
 
 
 @dataclass(frozen=True)
@@ -57,26 +70,58 @@ class FileSpec:
     on_change: tuple[str, ...] = ()
 
 
-def hub_files(hub: HubView, overlay: Overlay) -> dict[str, FileSpec]:
-    """Return a hub's files, path -> file. They name no host and no link, so both come and go without them."""
+def hub_files(hub: HubView, overlay: Overlay, endpoint: str) -> dict[str, FileSpec]:
+    """Return a hub's files, path -> file. They name no host and no link, so both come and go without them.
+
+    Args:
+        endpoint: The hub's address on the underlay.
+    """
     values = {"hub": hub, "member": hub, "overlay": overlay}
-    hosts = ("restart vcubev-hosts.service",)
+    hosts = (EVERY_TRANSPORT,)
+    agent = ("restart vcubev-hub.service",)
+    config = {
+        "ipv4": str(hub.address.ipv4),
+        "overlay_ipv4": str(overlay.ipv4),
+        "overlay_ipv6": str(overlay.ipv6),
+        "claims_port": CONSTANTS["CLAIMS_PORT"],
+        "hosts_table": CONSTANTS["HOSTS_TABLE"],
+    }
     return {
         **_network("hub", values),
-        "/etc/vcubev/hosts.conf": _rendered("openvpn/hosts.conf.j2", values, hosts),
+        **_told(hub, endpoint),
+        **{
+            f"/etc/vcubev/hosts-{transport}.conf": _rendered(
+                "openvpn/hosts.conf.j2",
+                {**values, "transport": transport},
+                (f"restart vcubev-hosts@{transport}.service",),
+            )
+            for transport in TRANSPORTS
+        },
+        "/etc/vcubev/hub.json": _json(config, agent),
+        f"{HOOKS}/hub.py": _copied("agents/hub.py", "0644", agent),
+        f"{UNITS}/vcubev-hub.service": _rendered("systemd/vcubev-hub.service.j2", {}, agent),
+        f"{UNITS}/vcubev-leave.service": _rendered("systemd/vcubev-leave.service.j2", {}),
         "/etc/bird/bird.conf": _rendered("bird/bird.conf.j2", values, ("reload bird.service",)),
         # BIRD refuses to include from a directory that is not there.
         "/etc/bird/links/none.conf": FileSpec("# Each link to another hub has a file beside this one.\n"),
         f"{UNITS}/bird.service.d/vcubev.conf": _rendered(
             "systemd/bird-override.conf.j2", {}, ("restart bird.service",)
         ),
-        f"{UNITS}/vcubev-hosts.service": _rendered("systemd/vcubev-hosts.service.j2", {}, hosts),
+        f"{UNITS}/vcubev-hosts@.service": _rendered("systemd/vcubev-hosts@.service.j2", {}, hosts),
         f"{UNITS}/vcubev-link@.service": _rendered("systemd/vcubev-link@.service.j2", {}, (EVERY_LINK,)),
         # The daemons read hooks anew at each call.
         f"{HOOKS}/member.sh": _copied("hooks/member.sh", "0644"),
         **{
             f"{HOOKS}/{hook}": _copied(f"hooks/{hook}")
-            for hook in ("client-connect", "client-disconnect", "learn-address", "flush-hosts", "link-up", "link-down")
+            for hook in (
+                "client-connect",
+                "client-disconnect",
+                "drain",
+                "flush-hosts",
+                "learn-address",
+                "link-down",
+                "link-up",
+            )
         },
     }
 
@@ -85,7 +130,7 @@ def hub_pki_files(
     ca_pem: str, certificate_pem: str, key_pem: str, tls_crypt_v2_server_key: str, link_key: str
 ) -> dict[str, FileSpec]:
     """Return a hub's certificates and keys."""
-    hosts = "restart vcubev-hosts.service"
+    hosts = EVERY_TRANSPORT
     return {
         f"{PKI}/ca.pem": FileSpec(ca_pem, on_change=(hosts, EVERY_LINK)),
         f"{PKI}/certificate.pem": FileSpec(certificate_pem, on_change=(hosts, EVERY_LINK)),
@@ -106,21 +151,41 @@ def link_files(own: HubView, peer: HubView, link: LinkView, peer_endpoint: str) 
     return {
         f"/etc/vcubev/links/{peer.id}.conf": _rendered("openvpn/link.conf.j2", values, restart),
         f"/etc/bird/links/{peer.id}.conf": _rendered("bird/link.conf.j2", values, ("reload bird.service",)),
+        **_told(peer, peer_endpoint),
     }
 
 
-def host_files(host: HostView, overlay: Overlay, remotes: Sequence[tuple[HubView, str]]) -> dict[str, FileSpec]:
+def host_files(host: HostView, overlay: Overlay, own_hubs: Sequence[tuple[HubView, str]]) -> dict[str, FileSpec]:
     """Return a host's files, path -> file.
 
     Args:
-        remotes: Hubs in the order in which the host tries them, each with its address on the underlay.
+        own_hubs: The hubs of its site, each with its address on the underlay. From them it hears of all others, so
+            that another site changes nothing here.
     """
-    values = {"host": host, "member": host, "overlay": overlay, "remotes": remotes}
-    client = ("restart vcubev-client.service",)
+    values = {"host": host, "member": host, "overlay": overlay}
+    agent = ("restart vcubev-paths.service",)
+    config = {
+        "host": host.name,
+        "site": host.site,
+        "ipv4": str(host.address.ipv4),
+        "ipv6": str(host.address.ipv6),
+        "overlay_ipv4": str(overlay.ipv4),
+        "overlay_ipv6": str(overlay.ipv6),
+        "claims_port": CONSTANTS["CLAIMS_PORT"],
+    }
+    files = _network("host", values)
+    for hub, endpoint in own_hubs:
+        files |= _told(hub, endpoint)
     return {
-        **_network("host", values),
-        "/etc/vcubev/client.conf": _rendered("openvpn/client.conf.j2", values, client),
-        f"{UNITS}/vcubev-client.service": _rendered("systemd/vcubev-client.service.j2", {}, client),
+        **files,
+        "/etc/vcubev/paths.json": _json(config, agent),
+        "/etc/vcubev/path.conf": _rendered("openvpn/path.conf.j2", values, (BOTH_PATHS,)),
+        **{
+            f"{HOOKS}/{part}": _copied(f"agents/{part}", "0644", agent)
+            for part in ("choice.py", "paths.py", "tunnels.py")
+        },
+        f"{UNITS}/vcubev-path@.service": _rendered("systemd/vcubev-path@.service.j2", {}, (BOTH_PATHS,)),
+        f"{UNITS}/vcubev-paths.service": _rendered("systemd/vcubev-paths.service.j2", {}, agent),
     }
 
 
@@ -128,7 +193,7 @@ def host_pki_files(
     ca_pem: str, certificate_pem: str, key_pem: str, tls_crypt_v2_client_key: str
 ) -> dict[str, FileSpec]:
     """Return a host's certificate and keys."""
-    client = ("restart vcubev-client.service",)
+    client = (BOTH_PATHS,)
     return {
         f"{PKI}/ca.pem": FileSpec(ca_pem, on_change=client),
         f"{PKI}/certificate.pem": FileSpec(certificate_pem, on_change=client),
@@ -190,6 +255,25 @@ def _network(kind: str, values: dict[str, object]) -> dict[str, FileSpec]:
         f"{HOOKS}/net-up": _copied(f"hooks/{kind}-net-up", on_change=restart),
         f"{HOOKS}/net-down": _copied(f"hooks/{kind}-net-down"),
     }
+
+
+def _told(hub: HubView, endpoint: str) -> dict[str, FileSpec]:
+    """Return what hosts hear of one hub, as a hub's agent hands it on."""
+    told = {
+        "id": hub.id,
+        "site": hub.site,
+        "name": hub.name,
+        "ipv4": str(hub.address.ipv4),
+        "endpoint": endpoint,
+        "port": hub.port,
+        "tcp_port": hub.tcp_port,
+    }
+    # No action: the agents look at the directory themselves.
+    return {f"/etc/vcubev/hubs/{hub.id}.json": _json(told)}
+
+
+def _json(values: Mapping[str, object], on_change: tuple[str, ...] = ()) -> FileSpec:
+    return FileSpec(json.dumps(values, indent=1) + "\n", on_change=on_change)
 
 
 def _rendered(template: str, values: dict[str, object], on_change: tuple[str, ...] = ()) -> FileSpec:

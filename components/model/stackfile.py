@@ -46,7 +46,10 @@ from components.model.topology import (
 KEYS = ("overlay", "roles", "sites", "certificates", "operators")
 HOURS_PER_DAY = 24
 # A hub's other services on its public side.
-TAKEN_PORTS = {22: "SSH", **dict.fromkeys(LINK_PORTS, "the links between hubs")}
+TAKEN_PORTS = {
+    "port": {22: "SSH", **dict.fromkeys(LINK_PORTS, "the links between hubs")},
+    "tcp_port": {22: "SSH"},
+}
 
 
 def load(values: Mapping[str, object], known_clouds: Collection[str]) -> Topology:
@@ -205,11 +208,14 @@ class _StackFile:
         for name, hub in self._reader.section(HubEntry, declared, *place, "hubs").items():
             here = (*place, "hubs", name)
             self._unique("hub id", hub.id, (*here, "id"))
-            if hub.port in TAKEN_PORTS:
-                limit = f"is the port of {TAKEN_PORTS[hub.port]} on the same machine"
-                self._reader.note((*here, "port"), hub.port, limit, "Choose another, for example 1194.")
+            for key, taken in TAKEN_PORTS.items():
+                if (port := getattr(hub, key)) in taken:
+                    limit = f"is the port of {taken[port]} on the same machine"
+                    usual = HubEntry.model_fields[key].default
+                    self._reader.note((*here, key), port, limit, f"Choose another, for example {usual}.")
             if overlay is not None:
-                hubs.append(HubView(name, site, hub.id, _address(overlay, HUBS_BLOCK, hub.id), hub.port))
+                address = _address(overlay, HUBS_BLOCK, hub.id)
+                hubs.append(HubView(name, site, hub.id, address, hub.port, hub.tcp_port))
         return tuple(hubs)
 
     def _hosts(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 LINK_PORTS = range(20_000, 20_256)  # one for each possible hub id, so that it never changes
 HOSTS_PORT = 1194  # OpenVPN's registered port (IANA)
+HOSTS_TCP_PORT = 443  # what networks that block UDP let through
 FIRST_ASN = 4_200_000_000  # private 4-byte range, one number for each hub (RFC 6996; RFC 7938 section 5.2.1)
 
 
@@ -46,6 +46,7 @@ class HubView:
     id: int  # 1-254, unique in the mesh: address, router id, ASN and link ports follow from it
     address: VirtualAddress
     port: int = HOSTS_PORT  # UDP, where hosts come in
+    tcp_port: int = HOSTS_TCP_PORT  # where they come in when UDP is blocked
 
     @property
     def key(self) -> str:
@@ -145,15 +146,3 @@ class Topology:
     @property
     def hosts(self) -> tuple[HostView, ...]:
         return tuple(host for site in self.sites for host in site.hosts)
-
-    def remotes(self, host: HostView) -> tuple[HubView, ...]:
-        """Return all hubs in the order in which a host tries them: its own site's, then the others.
-
-        Each host has an order of its own, so that hosts spread over the hubs; it depends on nothing but the names of
-        the host and the hubs (rendezvous hashing, Thaler and Ravishankar 1998), so a new hub moves few hosts.
-        """
-        return tuple(sorted(self.hubs, key=lambda hub: (hub.site != host.site, _weight(host, hub))))
-
-
-def _weight(host: HostView, hub: HubView) -> bytes:
-    return hashlib.sha256(f"{host.name}|{hub.key}".encode()).digest()

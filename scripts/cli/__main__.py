@@ -14,6 +14,8 @@ from rich.console import Console
 from components.model.errors import StackErrors
 from lab.system import LabError
 from scripts.cli import lab
+from scripts.cli.drain import HubUnreachable
+from scripts.cli.drain import drain as drained
 from scripts.cli.inventory import Inventory
 from scripts.cli.reach import look
 from scripts.cli.show import show
@@ -22,7 +24,8 @@ from scripts.cli.stack import EngineFailed, Stack, stack_names
 BAD_INPUT, FAILED, NOT_WELL = 2, 1, 3
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_show_locals=False)
-console = Console()
+# Into a file or a pipe, tables keep their width.
+console = Console(width=None if sys.stdout.isatty() else 110)
 errors = Console(stderr=True)
 
 StackName = Annotated[str, typer.Argument(help="A stack: the NAME of stacks/Pulumi.NAME.yaml.")]
@@ -73,6 +76,28 @@ def down(name: StackName = "lab", yes: Yes = False) -> None:
         raise typer.Exit(FAILED)
 
 
+@app.command()
+def drain(
+    hub: Annotated[str, typer.Argument(help="SITE/HUB, for example oregon/a.")],
+    undo: Annotated[bool, typer.Option("--undo", help="Let hosts come back, in their own time.")] = False,
+    name: Annotated[str, typer.Option("--stack", "-s", help="The stack that the hub is of.")] = "lab",
+) -> None:
+    """Move all hosts off a hub with no packet lost; it stays so, past a restart too, until --undo.
+
+    Exit codes: 0 done; 1 the hub cannot be reached; 2 no such hub; 3 hosts stayed, having no other hub.
+    """
+    stack = _checked(name)
+    inventory = Inventory.of(stack.outputs()) if stack.exists() else None
+    if inventory is None or hub not in inventory.hubs:
+        known = f"Hubs: {', '.join(sorted(inventory.hubs))}." if inventory else f"Stack {name} is not up."
+        errors.print(f"There is no hub {hub}. {known}")
+        raise typer.Exit(BAD_INPUT)
+    if not asyncio.run(drained(inventory, hub, undo, lambda line: console.print(line, highlight=False))):
+        errors.print("The hub is not fit yet." if undo else "Hosts stayed: they reach no other hub that is fit.")
+        raise typer.Exit(NOT_WELL)
+    console.print(f"{hub} is fit: hosts come back in their own time." if undo else f"{hub} is drained.")
+
+
 @app.command(hidden=True)
 def env(name: StackName = "lab") -> None:
     """Print the line that plain `pulumi` needs to find a stack's state; scripts/env calls it."""
@@ -119,7 +144,7 @@ def main() -> int:
     except StackErrors as mistakes:
         errors.print(str(mistakes), highlight=False, markup=False, soft_wrap=True)
         return BAD_INPUT
-    except (EngineFailed, LabError) as failure:
+    except (EngineFailed, HubUnreachable, LabError) as failure:
         errors.print(str(failure), highlight=False, markup=False, soft_wrap=True)
         return FAILED
     return 0

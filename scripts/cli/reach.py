@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shlex
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
@@ -29,6 +29,7 @@ class Findings:
     """What was seen."""
 
     carrier: dict[str, str] = field(default_factory=dict)  # host -> hub; no entry: on none
+    spares: dict[str, list[str]] = field(default_factory=dict)  # host -> hubs where it has a tunnel more
     reached: dict[tuple[str, str, str], bool] = field(default_factory=dict)  # (from, to, "ipv4" or "ipv6")
     logins: dict[str, str] = field(
         default_factory=dict
@@ -55,10 +56,11 @@ class Observer:
     async def __aexit__(self, *reason: object) -> None:
         await self._stack.aclose()
 
-    async def connect(self, findings: Findings) -> None:
-        """Connect to all machines: hubs first, private hosts through theirs."""
-        await asyncio.gather(*[self._try(hub, findings) for hub in self._inventory.hubs.values()])
-        await asyncio.gather(*[self._try(host, findings) for host in self._inventory.hosts.values()])
+    async def connect(self, findings: Findings, only: Collection[str] | None = None) -> None:
+        """Connect to all machines, or to some: hubs first, private hosts through theirs."""
+        for members in (self._inventory.hubs, self._inventory.hosts):
+            wanted = [member for name, member in members.items() if only is None or name in only]
+            await asyncio.gather(*[self._try(member, findings) for member in wanted])
 
     async def _try(self, member: Member, findings: Findings) -> None:
         try:
@@ -87,26 +89,32 @@ class Observer:
         )
         return await self._stack.enter_async_context(connection)
 
+    def connected_hubs(self) -> list[str]:
+        return [hub for hub in self._inventory.hubs if hub in self.connections]
+
     async def run(self, machine: str, command: str) -> str:
         """Return what a command prints on a machine; its exit code does not matter."""
         done = await asyncio.wait_for(self.connections[machine].run(command), COMMAND_TIMEOUT_SECONDS)
         return str(done.stdout)
 
-    async def carriers(self) -> dict[str, str]:
-        """Ask all hubs which hosts they carry; of two, the newer (its number is the higher)."""
-        hubs = [hub for hub in self._inventory.hubs if hub in self.connections]
+    async def carriers(self) -> dict[str, list[str]]:
+        """Ask all hubs which hosts have tunnels to them; return host -> hubs, that which has its traffic first."""
+        hubs = self.connected_hubs()
         answers = await asyncio.gather(*[self.run(hub, SHOW_HOSTS) for hub in hubs])
-        newest: dict[str, tuple[int, str]] = {}
+        # The higher mobility number has the traffic.
+        places: dict[str, list[tuple[int, str]]] = {}
         for hub, answer in zip(hubs, answers, strict=True):
             for route in json.loads(answer):
-                place = (route.get("metric", 0), hub)
-                newest[route["dst"]] = max(place, newest.get(route["dst"], place))
-        return {host.name: newest[host.ipv4][1] for host in self._inventory.hosts.values() if host.ipv4 in newest}
+                places.setdefault(route["dst"], []).append((route.get("metric", 0), hub))
+        return {
+            host.name: [hub for _, hub in sorted(places.get(host.ipv4, ()), reverse=True)]
+            for host in self._inventory.hosts.values()
+        }
 
     async def routed(self) -> bool:
         """Tell whether every reachable hub has a route to every host, both families."""
         wanted = {getattr(host, family) for host in self._inventory.hosts.values() for family in ("ipv4", "ipv6")}
-        hubs = [hub for hub in self._inventory.hubs if hub in self.connections]
+        hubs = self.connected_hubs()
         show = "ip -4 -j route show; ip -6 -j route show"
         answers = await asyncio.gather(*[self.run(hub, show) for hub in hubs])
         tables = [
@@ -143,11 +151,14 @@ async def look(inventory: Inventory) -> Findings:
         expected = set(inventory.hosts) - set(findings.unreachable)
         deadline = asyncio.get_running_loop().time() + JOIN_TIMEOUT_SECONDS
         while True:
-            findings.carrier = await observer.carriers()
-            joined = expected <= set(findings.carrier) and await observer.routed()
+            tunnels = await observer.carriers()
+            wanted = min(2, len(observer.connected_hubs()))
+            joined = all(len(tunnels[name]) >= wanted for name in expected) and await observer.routed()
             if joined or asyncio.get_running_loop().time() > deadline:
                 break
             await asyncio.sleep(POLL_SECONDS)
+        findings.carrier = {name: hubs[0] for name, hubs in tunnels.items() if hubs}
+        findings.spares = {name: hubs[1:] for name, hubs in tunnels.items()}
         hosts = inventory.hosts.values()
         results = await asyncio.gather(
             *[observer.reach(name, [h for h in hosts if h.name != name]) for name in sorted(expected)]

@@ -13,11 +13,12 @@ MARKS = {(True, True): "ok", (True, False): "v4 only", (False, True): "v6 only",
 
 def host_table(inventory: Inventory, findings: Findings) -> Table:
     """One line for each host, as people look for it."""
-    table = Table("host", "site", "role", "IPv4", "IPv6", "on hub", title="Hosts")
+    table = Table("host", "site", "role", "IPv4", "IPv6", "on hub", "and on", title="Hosts")
     for host in sorted(inventory.hosts.values(), key=lambda host: (host.site, host.name)):
         name = f"{host.name} (private)" if host.private else host.name
         hub = findings.carrier.get(host.name, "[red]none[/]")
-        table.add_row(name, host.site, host.role, host.ipv4, host.ipv6, hub)
+        spares = ", ".join(findings.spares.get(host.name, ()))
+        table.add_row(name, host.site, host.role, host.ipv4, host.ipv6, hub, spares)
     return table
 
 

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from components.model import tlscrypt
+from components.model import render, tlscrypt
+from tests.agents.loading import load
 from tests.rendering import MACHINES, ROOT, TOPOLOGY
 
 HOOKS = ROOT / "components" / "templates" / "hooks"
 os.environ["PATH"] += ":/usr/sbin:/sbin"  # where Debian keeps daemons, out of a plain user's PATH
 HUBS = [hub.key for hub in TOPOLOGY.hubs]
+paths, HUB = load("paths"), load("tunnels").Hub(1, "oregon", "a", "10.100.0.1", "203.0.113.1", 1194, 443)
 
 
 def needs(program):
@@ -105,8 +107,9 @@ OPENVPN_FILES = [
 @pytest.mark.parametrize("machine, path", OPENVPN_FILES, ids=[f"{m}:{p}" for m, p in OPENVPN_FILES])
 def test_openvpn_takes_every_configuration_with_real_keys(machine, path, tmp_path):
     """OpenVPN has no check of its own, so it starts: in a namespace with no network, on a device that is none."""
-    put(machine, tmp_path, ["/etc/vcubev/pki", "/usr/local/lib/vcubev", "/run/vcubev-hosts"])
-    (tmp_path / "run/vcubev-hosts").mkdir(parents=True)
+    put(machine, tmp_path, ["/etc/vcubev/pki", "/usr/local/lib/vcubev", "/run/"])
+    for transport in render.TRANSPORTS:
+        (tmp_path / f"run/vcubev-hosts-{transport}").mkdir(parents=True)
     pki = tmp_path / "etc/vcubev/pki"
     curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
     subprocess.run(
@@ -130,6 +133,10 @@ def test_openvpn_takes_every_configuration_with_real_keys(machine, path, tmp_pat
     # A device would need /dev/net/tun and the right to it; all else is as on the machine.
     config.write_text("\n".join(line for line in config.read_text().splitlines() if not line.startswith("dev")))
     device = ["--dev", "null"] if "mode server" not in config.read_text() else ["--dev", "tun"]
+    if path.endswith("path.conf"):
+        # What the host's agent adds in a file of its own.
+        (tmp_path / "1.conf").write_text("\n".join(paths.tunnel_lines(1, HUB, "udp")[1:]) + "\n")
+        device += ["--config", tmp_path / "1.conf"]
     run = ["timeout", "1", "openvpn", "--config", config, *device, "--key", pki / "key.pem", *channel]
     done = alone("sh", "-c", 'ip link set lo up; exec "$@"', "sh", *run)
     assert "Options error" not in done.stdout, done.stdout

@@ -17,9 +17,10 @@ HUB = TOPOLOGY.hubs[0]
 def hooks(tmp_path_factory):
     """The hooks with the machine's paths turned to a directory of the test; `ip` and `birdc` are told, not done."""
     target = tmp_path_factory.mktemp("hooks")
-    paths = {"/etc/vcubev": target, "/usr/local/lib/vcubev": target, "/run/vcubev-hosts": target / "run"}
-    (target / "run").mkdir()
-    for path, spec in render.hub_files(HUB, OVERLAY).items():
+    paths = {"/etc/vcubev": target, "/usr/local/lib/vcubev": target, "/run/": f"{target}/run/"}
+    for transport in render.TRANSPORTS:
+        (target / "run" / f"vcubev-hosts-{transport}").mkdir(parents=True)
+    for path, spec in render.hub_files(HUB, OVERLAY, "203.0.113.1").items():
         if path.startswith((render.HOOKS, "/etc/vcubev/overlay.env")):
             content = spec.content
             for old, new in paths.items():
@@ -32,8 +33,8 @@ def hooks(tmp_path_factory):
     return target
 
 
-def run(hooks, hook, *arguments, serial=None, common_name="host.web-1"):
-    environment = {"PATH": f"{hooks}:/usr/bin:/bin", "common_name": common_name}
+def run(hooks, hook, *arguments, serial=None, common_name="host.web-1", dev="hosts-udp"):
+    environment = {"PATH": f"{hooks}:/usr/bin:/bin", "common_name": common_name, "dev": dev}
     if serial is not None:
         environment["X509_0_serialNumber"] = serial
     command = ["dash", hooks / hook, *arguments]
@@ -42,7 +43,7 @@ def run(hooks, hook, *arguments, serial=None, common_name="host.web-1"):
 
 @pytest.fixture
 def connect(hooks):
-    for leftover in [*(hooks / "run").iterdir(), hooks / "ip.log", hooks / "birdc.out"]:
+    for leftover in [*(hooks / "run").glob("*/*"), hooks / "ip.log", hooks / "birdc.out"]:
         leftover.unlink(missing_ok=True)
 
     def call(serial, **options):
@@ -60,8 +61,8 @@ def test_a_host_gets_both_addresses_of_its_plan(connect, hooks, role, member):
     assert done.returncode == 0, done.stderr
     assert answer == f"ifconfig-push {ipv4} 255.255.0.0\nifconfig-ipv6-push {ipv6}/64 {ipv6}\n"
     log = (hooks / "ip.log").read_text()
-    assert f"-4 route add {ipv4}/32 dev hosts table 100 proto 99 metric 1" in log
-    assert f"-6 route add {ipv6}/128 dev hosts table 100 proto 99 metric 1" in log
+    assert f"-4 route add {ipv4}/32 dev hosts-udp table 100 proto 99 metric 2" in log
+    assert f"-6 route add {ipv6}/128 dev hosts-udp table 100 proto 99 metric 2" in log
 
 
 REFUSED = [
@@ -98,10 +99,29 @@ def test_a_certificate_with_no_hosts_address_is_refused_and_nothing_is_written(c
     assert not (hooks / "ip.log").exists(), "a refused host must not have a route"
 
 
-def test_the_number_grows_past_every_place_where_the_host_was(connect, hooks):
-    (hooks / "birdc.out").write_text("10.100.1.1/32 unicast\n\tBGP.local_pref: 104\n\tBGP.local_pref: 107\n")
+def told(own=None, others=()):
+    """What BIRD says of a host: its number here, and at other hubs."""
+    places = [("hosts_kernel4 06:18:43.199", own)] if own else []
+    places += [(f"link{n} 06:18:43.199", number) for n, number in enumerate(others, 2)]
+    lines = [f"10.100.1.1/32 unicast [{place}] (1006)\n\tBGP.local_pref: {100 + number}" for place, number in places]
+    return "\n".join(["BIRD 2.0.12 ready.", "Table master4:", *lines, ""])
+
+
+NUMBERS = [
+    ((None, ()), 2, "the first place has room for a spare below it"),
+    ((None, (2,)), 1, "a spare is below the place that has the traffic"),
+    ((None, (4, 7)), 6, "a spare is above every place of before"),
+    ((None, (1,)), 1, "no number is below 1"),
+    ((5, (4,)), 5, "who comes again keeps its place"),
+    ((3, (8,)), 3, "also as a spare"),
+]
+
+
+@pytest.mark.parametrize("known, number, reason", NUMBERS)
+def test_a_host_that_comes_is_a_spare_until_it_claims_its_traffic(connect, hooks, known, number, reason):
+    (hooks / "birdc.out").write_text(told(*known))
     connect("10.100.1.1")
-    assert "metric 8" in (hooks / "ip.log").read_text(), "an older session would keep the traffic"
+    assert f"metric {number}\n" in (hooks / "ip.log").read_text(), reason
 
 
 def test_a_second_name_with_the_same_address_is_refused_while_the_first_is_connected(connect, hooks):
@@ -109,6 +129,8 @@ def test_a_second_name_with_the_same_address_is_refused_while_the_first_is_conne
     stranger, _ = connect("10.100.1.1", common_name="host.evil")
     assert stranger.returncode != 0 and "belongs to host.web-1" in stranger.stderr
     assert connect("10.100.1.1")[0].returncode == 0, "the owner may come again"
+    by_tcp, _ = connect("10.100.1.1", common_name="host.evil", dev="hosts-tcp")
+    assert by_tcp.returncode != 0, "not by the hub's other door either"
     assert run(hooks, "client-disconnect", serial="10.100.1.1").returncode == 0
     assert connect("10.100.1.1", common_name="host.evil")[0].returncode == 0
 
@@ -118,8 +140,8 @@ def test_a_host_that_went_has_no_route_any_more(connect, hooks):
     (hooks / "ip.log").unlink()
     assert run(hooks, "client-disconnect", serial="10.100.1.1").returncode == 0
     log = (hooks / "ip.log").read_text()
-    assert "-4 route flush table 100 exact 10.100.1.1/32" in log
-    assert "-6 route flush table 100 exact fd5c:ab1e:0:1::1/128" in log
+    assert "-4 route flush table 100 exact 10.100.1.1/32 dev hosts-udp" in log, "by TCP it may be here still"
+    assert "-6 route flush table 100 exact fd5c:ab1e:0:1::1/128 dev hosts-udp" in log
 
 
 @pytest.mark.parametrize("action", ["add", "update"])

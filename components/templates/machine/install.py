@@ -4,6 +4,8 @@ Writes are atomic, unchanged files are left alone, files that left the bundle ar
 file concerns is restarted. Prints paths, never contents.
 """
 
+import contextlib
+import fnmatch
 import json
 import os
 import pathlib
@@ -11,6 +13,7 @@ import subprocess
 import sys
 
 BUNDLES = pathlib.Path("/var/lib/vcubev/bundles")
+DRAIN = "/usr/local/lib/vcubev/drain"
 CHECKS = {"/etc/nftables.conf": ["nft", "-c", "-f"], "/etc/bird/bird.conf": ["bird", "-p", "-c"]}
 # Good for the first contact only; this installation came over the key that replaces it.
 SEEDED_HOST_KEY = pathlib.Path("/etc/ssh/ssh_host_ecdsa_key")
@@ -58,13 +61,32 @@ def load_manifest(name):
     return json.loads(manifest.read_text()) if manifest.exists() else {"files": {}, "units": []}
 
 
-def act(actions, started=()):
+def act(actions):
     for action in dict.fromkeys(actions):
         verb, _, rest = action.partition(" ")
-        if verb == "run":
-            run(*rest.split())
-        elif rest not in started:
-            run("systemctl", verb, rest)
+        run(*rest.split()) if verb == "run" else run("systemctl", verb, rest)
+
+
+def covered(action, actions, started):
+    """Whether an action's unit was just started, or another action for a pattern of units does the same."""
+    verb, _, unit = action.partition(" ")
+    others = [other.partition(" ")[2] for other in actions if other != action and other.startswith(f"{verb} ")]
+    return any(fnmatch.fnmatch(new, unit) for new in started) or any(fnmatch.fnmatch(unit, other) for other in others)
+
+
+@contextlib.contextmanager
+def rolled(bundle, actions, started):
+    """Restart what a hub's hosts depend on only when they have left, and end when their tunnels are back."""
+    carries = not any(unit.startswith("vcubev-hosts@") for unit in started)
+    if not (bundle["rolling"] and carries and any(action.startswith("restart ") for action in actions)):
+        yield
+        return
+    carried = subprocess.run([DRAIN, "carried"], capture_output=True, text=True).stdout.strip() or "0"
+    run(DRAIN, "roll")
+    try:
+        yield
+    finally:
+        run(DRAIN, "settle", carried)
 
 
 def install(bundle):
@@ -91,7 +113,10 @@ def install(bundle):
         if subprocess.run(["systemctl", "is-active", "-q", unit]).returncode:
             started.append(unit)
         run("systemctl", "enable", "--now", unit)
-    act([a for p in changed for a in kept[p]] + [a for p in gone for a in old["files"][p]], started)
+    actions = [a for p in changed for a in kept[p]] + [a for p in gone for a in old["files"][p]]
+    todo = [a for a in dict.fromkeys(actions) if not covered(a, actions, started)]
+    with rolled(bundle, todo, started):
+        act(todo)
     write(str(BUNDLES / f"{bundle['name']}.json"), {"content": manifest, "mode": "0600"})
     unfinished.unlink()
     if SEEDED_HOST_KEY.exists():

@@ -1,0 +1,290 @@
+"""The hub's own agent: takes hosts' claims, tells them of all hubs, and says when this hub is not fit to carry them.
+
+A host asks by UDP through its tunnel, so its source address is the one in its certificate: OpenVPN has seen to that.
+A claim moves the host's mobility number past all others (RFC 7432 section 15); BIRD carries it to the other hubs.
+
+A hub that is draining, has no BIRD, or is cut off from all other hubs answers pings with "administratively
+prohibited" (RFC 1812 section 5.2.7.1) and goes on carrying what comes. No answer at all would say that it is dead.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import re
+import socket
+import subprocess
+import time
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
+
+CONFIG = pathlib.Path("/etc/vcubev/hub.json")
+HUBS = pathlib.Path("/etc/vcubev/hubs")
+RUN = pathlib.Path("/run/vcubev-hub")
+STATE = RUN / "state.json"
+DRAINING = (pathlib.Path("/var/lib/vcubev/draining"), RUN / "leaving", RUN / "rolling")
+BIRD = "/run/bird/bird.ctl"
+LOCAL_PREFERENCE = 100  # what BIRD adds to a mobility number
+# 4 times the number and a little more is BIRD's 16-bit preference; past it, numbers would turn round.
+HIGHEST_NUMBER = 16_000
+LONGEST_QUESTION = 512
+LOOK_SECONDS = 0.1
+BIRD_SECONDS = 0.5  # between two looks at the routing sessions
+CUT_OFF_SECONDS = 3  # all sessions down for so long, where there are at least two
+SETTLE_SECONDS = 0.5  # from the first session to fit: routes need a moment
+LONELY_SECONDS = 5  # a hub that no other answers becomes fit on its own after so long
+UNFIT = """table inet vcubev_unfit
+delete table inet vcubev_unfit
+table inet vcubev_unfit {
+  chain input {
+    type filter hook input priority filter - 10; policy accept;
+    ip protocol icmp icmp type echo-request reject with icmp type admin-prohibited
+  }
+}
+"""
+FIT = "table inet vcubev_unfit\ndelete table inet vcubev_unfit\n"
+
+
+class Bird:
+    """One connection to BIRD's control socket; its end is BIRD's end."""
+
+    def __init__(self) -> None:
+        self._socket: socket.socket | None = None
+
+    def ask(self, command: str) -> str | None:
+        """Return BIRD's answer; None if there is no BIRD."""
+        for _ in range(2):  # the first try may find the socket of a BIRD that has gone
+            try:
+                if self._socket is None:
+                    self._socket = socket.socket(socket.AF_UNIX)
+                    self._socket.settimeout(1)
+                    self._socket.connect(BIRD)
+                    self._read()
+                self._socket.sendall(command.encode() + b"\n")
+                return self._read()
+            except OSError:
+                self.close()
+        return None
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _read(self) -> str:
+        text = b""
+        # A reply ends with a line that begins with its code and a space.
+        while not re.search(rb"^\d{4} .*\n\Z", text, re.MULTILINE):
+            part = self._socket.recv(65536)
+            if not part:
+                raise ConnectionError("BIRD went")
+            text += part
+        return text.decode(errors="replace")
+
+
+def numbers(answer: str) -> tuple[int, int]:
+    """Return (the host's mobility number here, the highest elsewhere), 0 where it is not.
+
+    Args:
+        answer: BIRD's to "show route ADDRESS/32 all".
+    """
+    own, mine, newest = False, 0, 0
+    for line in answer.splitlines():
+        if "[" in line:
+            own = "[hosts_kernel" in line
+        if found := re.search(r"local_pref: (\d+)", line):
+            number = int(found[1]) - LOCAL_PREFERENCE
+            mine, newest = (number, newest) if own else (mine, max(newest, number))
+    return mine, newest
+
+
+class Hub:
+    """What this hub knows and tells."""
+
+    def __init__(self) -> None:
+        config = json.loads(CONFIG.read_text())
+        self.address = config["ipv4"]
+        self.port = config["claims_port"]
+        self.table = config["hosts_table"]
+        self.overlay4, self.overlay6 = IPv4Network(config["overlay_ipv4"]), IPv6Network(config["overlay_ipv6"])
+        self.bird = Bird()
+        self.hubs, self.hubs_hash, self._seen = [], "", None
+        self.fit: bool | None = None
+        self.reasons: list[str] = []
+        self.sessions = self.peers = 0
+        self._started = time.monotonic()
+        self._session_since: float | None = None
+        self._connected_at = self._started  # when a routing session was last up
+        self._has_bird = False
+        self._next_bird = 0.0
+        self._counts = (0, 0)
+
+    def look(self) -> None:
+        """Find out whether this hub is fit, and tell those who ping it if that has changed."""
+        now = time.monotonic()
+        draining = any(path.exists() for path in DRAINING)
+        if now >= self._next_bird:
+            self._next_bird = now + BIRD_SECONDS
+            self._look_at_bird(now)
+            self._load_hubs()
+        elif self._has_bird and self.bird.ask("show status") is None:
+            self._has_bird, self._session_since = False, None
+        if draining:
+            self._counts = self._carried()
+        self.reasons = ["draining"] * draining + self._unfit(now)
+        fit = not self.reasons
+        if fit != self.fit:
+            subprocess.run(["nft", "-f", "-"], input=FIT if fit else UNFIT, text=True, check=True)
+            self.fit = fit
+            print("fit" if fit else f"not fit: {', '.join(self.reasons)}", flush=True)
+        self._write(draining)
+
+    def _unfit(self, now: float) -> list[str]:
+        if not self._has_bird:
+            return ["no BIRD"]
+        if self._session_since is not None:
+            return [] if now - self._session_since >= SETTLE_SECONDS else ["joining"]
+        if self.peers == 0:
+            return []
+        if now - self._started < LONELY_SECONDS:
+            return ["joining"]
+        # With one peer only, all hosts have tunnels to both hubs, and what the two say to each other is of no matter.
+        return ["cut off"] if self.peers > 1 and now - self._connected_at > CUT_OFF_SECONDS else []
+
+    def _look_at_bird(self, now: float) -> None:
+        answer = self.bird.ask("show protocols")
+        if answer is not None and not self._has_bird:
+            self._started = now
+        first, self._has_bird = self._session_since is None and self.fit is None, answer is not None
+        states = re.findall(r"^[ \d-]*(link\d+)\s+BGP\s.*$", answer or "", re.MULTILINE)
+        self.peers = len(states)
+        self.sessions = len(re.findall(r"^[ \d-]*link\d+\s+BGP\s.*Established", answer or "", re.MULTILINE))
+        if self.sessions:
+            self._connected_at = now
+            if self._session_since is None:
+                # An agent that comes back finds the sessions as they were; hosts need not move for it.
+                self._session_since = now - SETTLE_SECONDS if first else now
+        else:
+            self._session_since = None
+        self._counts = self._carried()
+
+    def _carried(self) -> tuple[int, int]:
+        """Return (how many hosts have their traffic here, how many have a tunnel here)."""
+        # Of the lines that BIRD marks with a star, those of this hub's own hosts are preferred here.
+        answer = self.bird.ask("show route table master4 protocol hosts_kernel4") or ""
+        lines = [line for line in answer.splitlines() if "[hosts_kernel4" in line]
+        return sum(" * (" in line for line in lines), len(lines)
+
+    def _load_hubs(self) -> None:
+        files = sorted(HUBS.glob("*.json"))
+        seen = [(file.name, file.stat().st_mtime_ns) for file in files]
+        if seen == self._seen:
+            return
+        self._seen = seen
+        self.hubs = sorted((json.loads(file.read_text()) for file in files), key=lambda hub: hub["id"])
+        self.hubs_hash = hashlib.sha256(json.dumps(self.hubs).encode()).hexdigest()[:16]
+
+    def _write(self, draining: bool) -> None:
+        preferred, carried = self._counts
+        state = {
+            "fit": int(bool(self.fit)),
+            "draining": int(draining and not self.fit),
+            "reasons": self.reasons,
+            "preferred": preferred,
+            "carried": carried,
+            "sessions": self.sessions,
+            "peers": self.peers,
+        }
+        draft = STATE.with_suffix(".new")
+        draft.write_text(json.dumps(state))
+        draft.replace(STATE)
+
+    def answer(self, text: bytes, source: str) -> bytes | None:
+        """Take a host's question, and its claim if it makes one.
+
+        Raises:
+            ValueError, AttributeError: It is none.
+        """
+        if len(text) > LONGEST_QUESTION:
+            return None
+        question = json.loads(text)
+        address = IPv4Address(source)
+        if address not in self.overlay4:
+            return None
+        number = self._claim(address) if question.get("claim") is True else None
+        answer = {"nonce": str(question.get("nonce", ""))[:32], "number": number, "hash": self.hubs_hash}
+        if question.get("hash") != self.hubs_hash:
+            answer["hubs"] = self.hubs
+        return json.dumps(answer).encode()
+
+    def _claim(self, address: IPv4Address) -> int | None:
+        """Move a host's number past all others; return it, or None if the host is not here."""
+        answer = self.bird.ask(f"show route {address}/32 all")
+        if answer is None:
+            return None
+        mine, newest = numbers(answer)
+        # 1 is a spare's, even where there is no other: the next spare could not be below it.
+        if mine == 0 or mine > max(newest, 1):
+            return mine or None
+        number = newest + 2  # one between is for the spares that come
+        if number > HIGHEST_NUMBER:
+            print(f"{address}: mobility number {newest} is the highest; it must leave all hubs once", flush=True)
+            return None
+        for family, host in (("-4", f"{address}/32"), ("-6", f"{self._ipv6(address)}/128")):
+            shown = subprocess.run(
+                ["ip", family, "-j", "route", "show", "table", str(self.table), "exact", host],
+                capture_output=True,
+                text=True,
+            ).stdout
+            device = next((route["dev"] for route in json.loads(shown or "[]")), None)
+            if device is None:
+                return None
+            route = f"{host} dev {device} table {self.table} proto 99 metric"
+            # The new one first: BIRD must never see none.
+            change = f"route add {route} {number}\nroute del {route} {mine}\n"
+            subprocess.run(["ip", family, "-batch", "-"], input=change, text=True)
+        print(f"{address} claims its traffic: {mine} -> {number} (elsewhere {newest})", flush=True)
+        return number
+
+    def _ipv6(self, address: IPv4Address) -> str:
+        offset = int(address) - int(self.overlay4.network_address)
+        return str(self.overlay6.network_address + ((offset >> 8) << 64) + (offset & 255))
+
+
+class Claims(asyncio.DatagramProtocol):
+    """The socket at which hosts ask."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def connection_made(self, transport: asyncio.DatagramTransport) -> None:
+        self._transport = transport
+
+    def datagram_received(self, text: bytes, source: tuple[str, int]) -> None:
+        # Whatever a host sends, the next one is served.
+        with contextlib.suppress(ValueError, AttributeError):
+            if (answer := self._hub.answer(text, source[0])) is not None:
+                self._transport.sendto(answer, source)
+
+
+def ready() -> None:
+    """Tell systemd that this agent serves (sd_notify(3))."""
+    if path := os.environ.get("NOTIFY_SOCKET"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.connect("\0" + path[1:] if path.startswith("@") else path)
+            notify.send(b"READY=1")
+
+
+async def main() -> None:
+    hub = Hub()
+    hub.look()
+    await asyncio.get_running_loop().create_datagram_endpoint(lambda: Claims(hub), local_addr=(hub.address, hub.port))
+    ready()
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        hub.look()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,294 @@
+"""The host's own agent: probes both tunnels, sends by the better, takes each to the hub that `choice` says.
+
+The tunnels are units of their own and go on without this agent. fping measures; one route decides where traffic goes;
+a claim at the hub makes traffic come back by the same tunnel.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from choice import Choice, Open, Use
+from tunnels import PROBE_SECONDS, Hub, Seen
+
+CONFIG = pathlib.Path("/etc/vcubev/paths.json")
+OWN_HUBS = pathlib.Path("/etc/vcubev/hubs")
+KNOWN_HUBS = pathlib.Path("/var/lib/vcubev/hubs.json")
+RUN = pathlib.Path("/run/vcubev-paths")
+TICK_SECONDS = 0.04
+CLAIM_RETRY_SECONDS = 0.1
+ASK_SECONDS = 10  # between two claims when all is well
+ASK_SOON_SECONDS = 1  # with one tunnel only there may be news of other hubs
+SURVEY_SECONDS = 30
+SURVEY_SOON_SECONDS = 5  # while a tunnel looks for a hub
+STATE_SECONDS = 0.5
+PROHIBITED = "Administratively Prohibited"
+ROUTE_METRIC = 10
+
+ANSWER = re.compile(r"^(\S+) : \[\d+\], \d+ bytes, ([\d.]+) ms")
+SURVEYED = re.compile(r"^(\S+)\s+: ([\d. -]+)$")
+
+
+class Agent:
+    """Carries out what Choice decides."""
+
+    def __init__(self) -> None:
+        self.config = json.loads(CONFIG.read_text())
+        self.choice = Choice(self.config["host"], self.config["site"])
+        self._probers: dict[int, asyncio.Task] = {}
+        self._openers: dict[int, asyncio.Task] = {}
+        self._own_seen: list = []
+        self._hash = ""
+        self._claimed: tuple[int, str] | None = None  # what the hub of the tunnel in use has confirmed
+        self._claim_at = 0.0
+        self._nonce = 0
+        self._number: int | None = None
+        self._last: dict = {}
+        self._socket: socket.socket | None = None
+        self._tasks: set[asyncio.Task] = set()
+
+    # What it knows of hubs
+
+    def load_hubs(self) -> None:
+        """Take the hubs of the own site as the stack file has them, with what other hubs have told since."""
+        files = sorted(OWN_HUBS.glob("*.json"))
+        seen = [(file.name, file.stat().st_mtime) for file in files]
+        if seen == self._own_seen:
+            return
+        hubs = {}
+        with contextlib.suppress(OSError, ValueError):
+            hubs = {entry["id"]: entry for entry in json.loads(KNOWN_HUBS.read_text())}
+        own = [json.loads(file.read_text()) for file in files]
+        if self._own_seen:  # a change: a hub that left the stack file is gone, a moved one has its new address
+            names = {entry["id"] for entry in own}
+            hubs = {i: e for i, e in hubs.items() if e["site"] != self.config["site"] or i in names}
+        self._own_seen, self._hash = seen, ""
+        self._know([*{**hubs, **{entry["id"]: entry for entry in own}}.values()])
+
+    def _know(self, entries: list[dict]) -> None:
+        self.choice.know([Hub(**entry) for entry in entries])
+
+    def adopt(self) -> None:
+        """Take over tunnels that an earlier agent left running."""
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            state = json.loads((RUN / "state.json").read_text())
+            now = time.monotonic()
+            for number, path in state["paths"].items():
+                hub = next((hub for hub in self.choice.hubs.values() if hub.key == path["hub"]), None)
+                if hub is not None and (RUN / f"{number}.conf").exists():
+                    self.choice.paths[int(number)].open(now, hub, path["transport"])
+                    self._probe(int(number), hub)
+            self.choice.switches = state["switches"]
+            if state["active"] is not None and self.choice.paths[state["active"]].hub is not None:
+                self.choice.active = state["active"]
+
+    # What it does
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, self.choice.renew)
+        self.load_hubs()
+        self.adopt()
+        next_hubs = next_state = 0.0
+        self._start(self._survey())
+        while True:
+            now = time.monotonic()
+            for action in self.choice.step(now):
+                if isinstance(action, Open):
+                    self._open(action)
+                else:
+                    await self._use(action)
+            if now >= next_hubs:
+                next_hubs = now + 5
+                self.load_hubs()
+            if now >= self._claim_at:
+                self._ask(now)
+            if now >= next_state:
+                next_state = now + STATE_SECONDS
+                self._write()
+            await asyncio.sleep(TICK_SECONDS)
+
+    def _start(self, work) -> asyncio.Task:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _open(self, action: Open) -> None:
+        hub, number = action.hub, action.path
+        print(f"path {number}: to hub {hub.key} by {action.transport}", flush=True)
+        draft = RUN / f"{number}.conf.new"
+        draft.write_text("\n".join(tunnel_lines(number, hub, action.transport)) + "\n")
+        draft.replace(RUN / f"{number}.conf")
+        if number in self._openers:
+            self._openers[number].cancel()
+        self._openers[number] = self._start(self._restart(number))
+        self._probe(number, hub)
+        self._write()
+
+    async def _restart(self, number: int) -> None:
+        done = await asyncio.create_subprocess_exec("systemctl", "restart", f"vcubev-path@{number}.service")
+        await done.wait()
+
+    async def _use(self, action: Use) -> None:
+        path = self.choice.paths[action.path]
+        print(f"traffic goes by path {action.path} (hub {path.hub.key}): {action.reason}", flush=True)
+        device = f"path{action.path}"
+        for family, version in (("-4", "ipv4"), ("-6", "ipv6")):
+            route = f"{self.config['overlay_' + version]} dev {device} src {self.config[version]} metric {ROUTE_METRIC}"
+            done = await asyncio.create_subprocess_exec("ip", family, "route", "replace", *route.split())
+            await done.wait()
+        self._claimed = None
+        self._claim_at = 0.0
+        self._ask(time.monotonic())
+        self._write()
+
+    # Claims
+
+    def _ask(self, now: float) -> None:
+        """Claim this host's traffic at the hub of the tunnel in use, again until it answers and now and then."""
+        self._claim_at = now + CLAIM_RETRY_SECONDS
+        if self.choice.active is None:
+            return
+        path = self.choice.paths[self.choice.active]
+        # Until the hub says otherwise; every answer sets the next time.
+        self._nonce += 1
+        question = {"claim": True, "nonce": f"{path.number}.{self._nonce}", "hash": self._hash}
+        with contextlib.suppress(OSError):
+            self._claims_socket(path.number).sendto(
+                json.dumps(question).encode(), (path.hub.ipv4, self.config["claims_port"])
+            )
+
+    def _claims_socket(self, number: int) -> socket.socket:
+        if self._socket is None:
+            self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            self._socket.setblocking(False)
+            self._socket.bind((self.config["ipv4"], 0))
+            asyncio.get_running_loop().add_reader(self._socket, self._answered)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, f"path{number}".encode())
+        return self._socket
+
+    def _answered(self) -> None:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            text, source = self._socket.recvfrom(65535)
+            answer = json.loads(text)
+            number, _, nonce = answer["nonce"].partition(".")
+            path = self.choice.paths[self.choice.active]
+            if int(number) != path.number or source[0] != path.hub.ipv4 or self._nonce - int(nonce) > 50:
+                return
+            if hubs := answer.get("hubs"):
+                self._know(hubs)
+                draft = KNOWN_HUBS.with_suffix(".new")
+                draft.write_text(json.dumps(hubs))
+                draft.replace(KNOWN_HUBS)
+            self._hash = answer["hash"]
+            self._number = answer["number"]
+            if answer["number"] is not None:
+                self._claimed = (path.number, path.hub.key)
+            both = all(path.works(time.monotonic()) for path in self.choice.paths.values())
+            pause = ASK_SECONDS if both and self._claimed else ASK_SOON_SECONDS
+            self._claim_at = time.monotonic() + (pause if answer["number"] is not None else CLAIM_RETRY_SECONDS)
+
+    # Probes
+
+    def _probe(self, number: int, hub: Hub) -> None:
+        if number in self._probers:
+            self._probers[number].cancel()
+        self._probers[number] = self._start(self._listen(number, hub))
+
+    async def _listen(self, number: int, hub: Hub) -> None:
+        """Run fping on one tunnel for as long as it goes to this hub."""
+        command = ("fping", "-l", "-p", str(round(PROBE_SECONDS * 1000)), "-t", "1000", "-S", self.config["ipv4"])
+        while True:
+            fping = await asyncio.create_subprocess_exec(
+                *(*command, "-I", f"path{number}", hub.ipv4),
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+            )
+            try:
+                while line := (await fping.stdout.readline()).decode(errors="replace"):
+                    if found := ANSWER.match(line):
+                        self.choice.heard(time.monotonic(), number, float(found[2]) / 1000, True)
+                    elif PROHIBITED in line and f"from {hub.ipv4} " in line:
+                        self.choice.heard(time.monotonic(), number, None, False)
+                await fping.wait()
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    fping.kill()
+            await asyncio.sleep(PROBE_SECONDS)
+
+    async def _survey(self) -> None:
+        """Look at all hubs from outside now and then: which live, which are fit, which are near."""
+        while True:
+            endpoints = {hub.endpoint: hub.id for hub in self.choice.hubs.values()}
+            if endpoints:
+                fping = await asyncio.create_subprocess_exec(
+                    "fping", "-q", "-C", "3", "-p", "200", "-t", "1000", *endpoints,
+                    stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+                )  # fmt: skip
+                told = (await fping.communicate())[0].decode(errors="replace")
+                self.choice.survey = surveyed(told, endpoints)
+            now = time.monotonic()
+            settled = all(path.works(now) for path in self.choice.paths.values())
+            await asyncio.sleep(SURVEY_SECONDS if settled else SURVEY_SOON_SECONDS)
+
+    def _write(self) -> None:
+        """Tell the world: /run/vcubev-paths/state.json."""
+        now = time.monotonic()
+        paths = {
+            str(path.number): {
+                "hub": path.hub.key if path.hub else None,
+                "transport": path.transport,
+                "alive": path.works(now),
+                "fit": path.fit,
+                "rtt_ms": round(path.rtt_seconds * 1000, 3) if path.rtt_seconds < 60 else None,
+                "loss": round(path.loss, 3),
+            }
+            for path in self.choice.paths.values()
+        }
+        state = {
+            "active": self.choice.active,
+            "claimed": self._claimed is not None,
+            "number": self._number,
+            "switches": self.choice.switches,
+            "paths": paths,
+        }
+        if state != self._last:
+            self._last = state
+            draft = RUN / "state.json.new"
+            draft.write_text(json.dumps(state))
+            os.replace(draft, RUN / "state.json")
+
+
+def tunnel_lines(number: int, hub: Hub, transport: str) -> list[str]:
+    """Return what /etc/vcubev/path.conf leaves open: OpenVPN's options for a tunnel to one hub."""
+    by = {
+        "udp": ["proto udp4", f"remote {hub.endpoint} {hub.port}", "fast-io", "explicit-exit-notify 1"],
+        "tcp": ["proto tcp4-client", f"remote {hub.endpoint} {hub.tcp_port}"],
+    }
+    return [f"dev path{number}", *by[transport], f"verify-x509-name hub.{hub.site}.{hub.name} name"]
+
+
+def surveyed(told: str, endpoints: dict[str, int]) -> dict[int, Seen]:
+    """Read what `fping -q -C` printed: endpoint -> hub id gives hub id -> what was seen."""
+    prohibited = {endpoint for endpoint in endpoints if f"{PROHIBITED} from {endpoint} " in told}
+    seen = {}
+    for line in told.splitlines():
+        if (found := SURVEYED.match(line)) and found[1] in endpoints:
+            times = [float(part) / 1000 for part in found[2].split() if part != "-"]
+            fit = found[1] not in prohibited
+            # One that says it is not fit lives all the same.
+            seen[endpoints[found[1]]] = Seen(min(times, default=None if fit else 1.0), fit)
+    return seen
+
+
+if __name__ == "__main__":
+    asyncio.run(Agent().run())

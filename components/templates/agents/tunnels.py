@@ -1,0 +1,111 @@
+"""A host's tunnels as their probes show them: silence, loss, what is more than chance. Pure: no clock, no network."""
+
+import math
+from collections import deque
+from dataclasses import dataclass, field
+
+PROBE_SECONDS = 0.1
+# Probes lost in a row: 3 on a clean path, more on one that loses packets, so that chance alone moves nobody: n such
+# that loss ** n is below one in a million.
+FEWEST_MISSES, MOST_MISSES = 3, 15
+BY_CHANCE = 1e-6
+FRESH_SECONDS = 0.25  # an answer not older than this: the path works now
+LOSS_SECONDS = 10  # over which loss is measured
+LATELY_SECONDS = 2
+MEASURED_ANSWERS = 20  # from which on a path's loss is known
+MUCH_WORSE = 0.05  # of loss, beyond what chance alone makes: enough to leave a path that still works
+DEVIATIONS = 3.5  # what chance alone makes, in standard deviations
+
+
+@dataclass(frozen=True)
+class Hub:
+    """One hub, as the hubs tell of each other."""
+
+    id: int
+    site: str
+    name: str
+    ipv4: str  # in the overlay
+    endpoint: str  # on the underlay
+    port: int
+    tcp_port: int
+
+    @property
+    def key(self) -> str:
+        return f"{self.site}/{self.name}"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a ping to a hub's public side said."""
+
+    rtt_seconds: float | None  # None: no answer
+    fit: bool = True
+
+
+@dataclass
+class Path:
+    """One tunnel and what its probes say."""
+
+    number: int
+    hub: Hub | None = None
+    transport: str = "udp"
+    opened: float = -math.inf
+    answered: float = -math.inf  # the last answer
+    fit: bool = True  # as the last answer said
+    unfit_since: float = math.inf
+    troubled: float = -math.inf  # when it was last not well
+    stale: bool = False  # runs with options that have changed since
+    answers: deque = field(default_factory=lambda: deque(maxlen=round(LOSS_SECONDS / PROBE_SECONDS)))
+    rtt_seconds: float = math.inf
+    loss: float = 0.0  # share of the probes that brought no answer, up to the last one that did
+    patience: float = FEWEST_MISSES * PROBE_SECONDS
+
+    def open(self, now: float, hub: Hub, transport: str) -> None:
+        self.hub, self.transport, self.opened, self.answered = hub, transport, now, -math.inf
+        self.fit, self.unfit_since, self.troubled, self.stale = True, math.inf, now, False
+        self.answers.clear()
+        self.rtt_seconds, self.loss, self.patience = math.inf, 0.0, FEWEST_MISSES * PROBE_SECONDS
+
+    def heard(self, now: float, rtt_seconds: float | None, fit: bool) -> None:
+        """Take the answer to a probe; `rtt_seconds` is None where the hub only said that it is not fit."""
+        self.answered = now
+        self.answers.append(now)
+        if rtt_seconds is not None:
+            old = self.rtt_seconds
+            self.rtt_seconds = rtt_seconds if math.isinf(old) else 0.9 * old + 0.1 * rtt_seconds
+        self.unfit_since = math.inf if fit else min(self.unfit_since, now)
+        self.fit = fit
+        self._measure()
+
+    def silence(self, now: float) -> float:
+        return now - max(self.answered, self.opened)
+
+    def works(self, now: float) -> bool:
+        """Tell whether this path would carry a packet now."""
+        return len(self.answers) >= FEWEST_MISSES and now - self.answered <= FRESH_SECONDS
+
+    def _measure(self) -> None:
+        """Work out the loss up to the last answer, and the silence in seconds that would be no chance any more."""
+        self.loss = self._loss_over(LOSS_SECONDS) if len(self.answers) >= MEASURED_ANSWERS else 0.0
+        # Loss that has just begun shows in the last seconds only.
+        loss = max(self._loss_over(LOSS_SECONDS), self._loss_over(LATELY_SECONDS))
+        misses = math.log(BY_CHANCE) / math.log(loss) if 0 < loss < 1 else 0
+        self.patience = PROBE_SECONDS * min(MOST_MISSES, max(FEWEST_MISSES, misses))
+
+    def _loss_over(self, seconds: float) -> float:
+        recent = [at for at in self.answers if at >= self.answers[-1] - seconds]
+        expected = (recent[-1] - recent[0]) / PROBE_SECONDS
+        return max(0.0, 1 - (len(recent) - 1) / expected) if expected > 0 else 0.0
+
+    def dead(self, now: float) -> bool:
+        return self.silence(now) > self.patience
+
+
+def much_worse(current: Path, other: Path) -> bool:
+    """Tell whether `current` loses so much more than `other` that it is no chance."""
+    samples = min(len(current.answers), len(other.answers))
+    if samples < MEASURED_ANSWERS:
+        return False
+    mean = (current.loss + other.loss) / 2
+    deviation = math.sqrt(2 * mean * (1 - mean) / samples)
+    return current.loss - other.loss > MUCH_WORSE + DEVIATIONS * deviation
