@@ -46,8 +46,10 @@ class Hub(ComponentResource):
                 authority=args.authority,
                 packages=HUB_PACKAGES,
                 public=True,
-                size=args.site.size,
-                image=args.site.image,
+                size=args.hub.size or args.site.size,
+                image=args.hub.image or args.site.image,
+                rolling=True,
+                after=args.after,
             ),
             child,
         )

@@ -6,12 +6,13 @@ The only place where Outputs become text and files reach machines.
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pulumi_tls as tls
-from pulumi import ComponentResource, CustomTimeouts, Input, Output, ResourceOptions, Stash
+from pulumi import ComponentResource, CustomTimeouts, Input, Output, Resource, ResourceOptions, Stash
 from pulumi_command import remote
 
 from components.clouds import CloudApi, MachineSpec, SiteNetwork, VirtualMachine
@@ -27,6 +28,7 @@ RUN_INSTALLER = """sudo python3 -c 'import json, sys
 bundle, names = json.load(sys.stdin), {}
 exec(bundle.pop("installer"), names)
 names["main"](sys.argv[1], bundle)' """
+THIS_RUN = uuid.uuid4().hex
 # A cloud's machine may take minutes to boot: 60 tries with the provider's pause between them.
 DIAL_ERROR_LIMIT = 60
 # SSH itself waits for ever on a machine that has gone silent.
@@ -46,6 +48,8 @@ class MachineArgs:
     gateway: Machine | None = None  # the hub through which a machine with no public address is reached
     size: str | None = None
     image: str | None = None
+    rolling: bool = False  # made anew for another size or image only when its turn comes: after `after`
+    after: Resource | None = None
 
 
 class Machine(ComponentResource):
@@ -74,7 +78,7 @@ class Machine(ComponentResource):
             ssh_host_public_key=seeded.public_key_openssh,
         ).apply(lambda values: cloud_config(**values))
         spec = MachineSpec(args.public, Output.secret(user_data), args.firewall_id, args.size, args.image)
-        self.vm = args.cloud.launch(name, args.network, spec, ResourceOptions(parent=self))
+        self.vm = args.cloud.launch(name, args.network, spec, ResourceOptions(parent=self, depends_on=self._turn()))
         self.address = self.vm.public_address if args.public else self.vm.private_address
         # As things stood when this instance was made. Once its seeded key is gone the command can never run again, so
         # nothing that changes later (the gateway's key, this program) may ask for it.
@@ -129,6 +133,20 @@ class Machine(ComponentResource):
             logging=remote.Logging.NONE,
             opts=ResourceOptions.merge(opts, ResourceOptions(deleted_with=self.vm.resource, custom_timeouts=TIMEOUTS)),
         )
+
+    def _turn(self) -> Input[list[Resource]]:
+        """Return what must be done before this machine may be made anew; nothing where it is made for the first time.
+
+        The state keeps the run that first made it: all machines of a new network are made side by side, and from
+        then on one replacement waits for the other.
+        """
+        args = self._args
+        if not args.rolling:
+            return []
+        opts = ResourceOptions(parent=self, ignore_changes=["input"])
+        first_made_in = Stash(f"{self._name}-first-made", input=THIS_RUN, opts=opts).output
+        after = [args.after] if args.after else []
+        return first_made_in.apply(lambda run: [] if run == THIS_RUN else after)
 
     def _connection(self, host_key: Input[str]) -> remote.ConnectionArgs:
         gateway = self._args.gateway

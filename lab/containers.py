@@ -28,8 +28,8 @@ SYSTEMD_V1 = Path("/sys/fs/cgroup/systemd")
 # Where systemd-nspawn leaves a directory for each machine it ran.
 PROPAGATE = Path("/run/systemd/nspawn/propagate")
 BOOT_SECONDS = 15
-# A machine's systemd stops within a second or two; a cloud does not wait for ever either.
-GRACE_SECONDS = 5
+# A machine's systemd stops within a second or two, a hub's after its hosts have left; a cloud does not wait for ever.
+GRACE_SECONDS = 20
 KILL_SECONDS = 10
 
 

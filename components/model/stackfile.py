@@ -215,7 +215,8 @@ class _StackFile:
                     self._reader.note((*here, key), port, limit, f"Choose another, for example {usual}.")
             if overlay is not None:
                 address = _address(overlay, HUBS_BLOCK, hub.id)
-                hubs.append(HubView(name, site, hub.id, address, hub.port, hub.tcp_port))
+                machine = (hub.machine.size, hub.machine.image)
+                hubs.append(HubView(name, site, hub.id, address, hub.port, hub.tcp_port, *machine))
         return tuple(hubs)
 
     def _hosts(

@@ -47,6 +47,8 @@ class HubView:
     address: VirtualAddress
     port: int = HOSTS_PORT  # UDP, where hosts come in
     tcp_port: int = HOSTS_TCP_PORT  # where they come in when UDP is blocked
+    size: str | None = None  # the site's, where it is None
+    image: str | None = None
 
     @property
     def key(self) -> str:

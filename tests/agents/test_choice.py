@@ -202,10 +202,14 @@ def test_whatever_happens_a_working_tunnel_that_carries_traffic_is_never_broken(
             active = world.choice.active
             worked = active is not None and world.choice.paths[active].works(world.now)
             before = len(world.history)
+            left = [path.number for path in world.choice.paths.values() if path.works(world.now)]
+            switched = world.choice.switched
             world._pass()
             for _, action in world.history[before:]:
                 opened = isinstance(action, choice.Open) and action.path == world.choice.active
                 assert not (opened and worked and active == action.path), "traffic was cut for nothing"
+                if isinstance(action, choice.Open) and action.path in left:
+                    assert world.now - switched >= choice.LINGER_SECONDS, "what was under way is lost"
             hubs = [path.hub.id for path in world.choice.paths.values() if path.hub]
             assert len(set(hubs)) == len(hubs), "two tunnels to one hub are lost together"
     for behaviour in world.behaviour.values():

@@ -157,6 +157,13 @@ def test_the_first_hub_of_all_is_fit_alone(hub):
     assert hub.wait(0.1)["fit"] == 1
 
 
+def test_the_first_link_of_a_hub_that_serves_alone_moves_nobody(hub):
+    hub.bird.protocols = ALONE
+    hub.wait(2)
+    hub.bird.protocols = DOWN
+    assert hub.wait(1)["fit"] == 1
+
+
 def test_a_hub_that_no_other_answers_serves_after_some_seconds_until_it_had_them_and_lost_them(hub):
     hub.bird.protocols = DOWN
     assert hub.wait(agent.LONELY_SECONDS + 1)["reasons"] == ["cut off"]

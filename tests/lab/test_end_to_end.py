@@ -1,8 +1,10 @@
 """The whole thing on real machines, through the commands that a user types. The tests build on each other, in order."""
 
+import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -105,7 +107,8 @@ def test_adding_a_host_shows_creates_only_and_touches_nothing(lab):
 def started(lab):
     """Return when the daemons of two machines that exist were started."""
     show = (
-        "systemctl show -p ExecMainStartTimestampMonotonic vcubev-hosts vcubev-client vcubev-link@1 vcubev-link@2 bird"
+        "systemctl show -p ExecMainStartTimestampMonotonic vcubev-hosts@udp vcubev-hosts@tcp vcubev-hub vcubev-link@1 "
+        "vcubev-link@2 vcubev-path@1 vcubev-path@2 vcubev-paths bird"
     )
     command = ("--", "sh", "-c", show)
     return [lab.run("./scripts/lab", "exec", "--stack", STACK, name, *command).stdout for name in ("paris-a", "web-2")]
@@ -129,6 +132,79 @@ def test_a_machine_that_lost_power_is_started_again_as_it_was(lab):
     assert done.returncode == 0, told(done)
     assert lab.addresses() == before
     assert "updated" in done.stdout and "replaced" not in done.stdout
+
+
+@contextlib.contextmanager
+def pings(lab, pairs):
+    """Ping from hosts to addresses all the while, fifty times a second; yields what fills with (pair, lost packets)."""
+    command = ("exec", "--stack", STACK)
+    running = {
+        pair: subprocess.Popen(
+            ["./scripts/lab", *command, pair[0], "--", "ping", "-q", "-i", "0.02", pair[1]],
+            cwd=lab.tree,
+            env=lab.environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for pair in pairs
+    }
+    lost = {}
+    try:
+        yield lost
+        time.sleep(3)
+    finally:
+        for pair, process in running.items():
+            # Within the machine: what stands before it in this computer's list of processes only waits.
+            lab.lab("exec", pair[0], "--", "pkill", "-INT", "ping")
+            told_at_end = process.communicate(timeout=10)[0]
+            sent, received = re.search(r"(\d+) packets transmitted, (\d+) received", told_at_end).groups()
+            assert int(sent) > 100, "the probe did not run"
+            # Of the last ones the answer may be under way.
+            lost[pair] = max(0, int(sent) - int(received) - 1)
+
+
+EVERY_WAY = (("web-1", "10.100.1.2"), ("web-2", "10.100.2.1"), ("db-2", "10.100.1.1"), ("db-1", "10.100.2.2"))
+
+
+def settle(lab):
+    """Wait until each host has both of its tunnels."""
+    show = ("--", "cat", "/run/vcubev-paths/state.json")
+    deadline = time.monotonic() + 60
+    while True:
+        states = [json.loads(lab.lab("exec", host, *show).stdout) for host, _ in EVERY_WAY]
+        if all(path["alive"] and path["fit"] for state in states for path in state["paths"].values()):
+            return
+        assert time.monotonic() < deadline, states
+        time.sleep(1)
+
+
+def test_a_changed_hub_configuration_rolls_from_hub_to_hub_with_no_packet_lost(lab):
+    settle(lab)
+    for site in ("oregon", "paris"):
+        lab.edit(lambda config, site=site: config["vcubev:sites"][site]["hubs"]["a"].update(tcp_port=8443))
+    with pings(lab, EVERY_WAY) as lost:
+        done = lab.up()
+    assert done.returncode == 0, told(done)
+    assert lost == dict.fromkeys(EVERY_WAY, 0)
+
+
+def test_hubs_of_another_image_replace_the_old_ones_in_turn_with_no_packet_lost(lab):
+    images = lab.tree / "lab" / "images"
+    shutil.copy(images / "debian-12.toml", images / "debian-12-again.toml")  # another name, the same bytes: no build
+    for site in ("oregon", "paris"):
+        lab.edit(
+            lambda config, site=site: config["vcubev:sites"][site]["hubs"]["a"].update(
+                machine={"image": "debian-12-again"}
+            )
+        )
+    settle(lab)
+    before = lab.addresses()
+    with pings(lab, EVERY_WAY) as lost:
+        done = lab.up()
+    assert done.returncode == 0, told(done)
+    assert len(re.findall(r"lab:index:Machine e2e-\w+-a created replacement", done.stdout)) == 2, told(done)
+    assert lost == dict.fromkeys(EVERY_WAY, 0)
+    assert lab.addresses() == before
 
 
 def test_removing_a_site_renumbers_nobody_and_the_rest_goes_on(lab):

@@ -15,6 +15,7 @@ HOLD_SECONDS = 30  # between two moves for loss alone
 SETTLED_SECONDS = 10  # a better path has to be well for so long
 MOST_SETTLED_SECONDS = 300  # ... and longer each time that it has failed
 CONNECT_SECONDS = 4  # a tunnel that has brought no answer for so long goes to another hub
+LINGER_SECONDS = 2  # a tunnel that traffic has left stays so long for what is under way
 PATIENCE_SECONDS = 10  # a spare stays so long with a hub that is not fit: it may be so for a moment only
 RETRY_SECONDS, MOST_RETRY_SECONDS = 15, 240  # until a hub that failed is tried again
 REBALANCE_SECONDS = 20  # between two moves of the spare to a better hub
@@ -62,6 +63,11 @@ class Choice:
     def know(self, hubs: list[Hub]) -> None:
         """Take the list of hubs. A path whose hub has another address now is opened anew by `step`."""
         self.hubs = {hub.id: hub for hub in hubs}
+        for path in self.paths.values():
+            if path.hub is not None and path.hub.id in self.hubs:
+                known = self.hubs[path.hub.id]
+                path.stale |= known.door(path.transport) != path.hub.door(path.transport)
+                path.hub = known
 
     def heard(self, now: float, path: int, rtt_seconds: float | None, fit: bool) -> None:
         tunnel = self.paths[path]
@@ -129,10 +135,8 @@ class Choice:
     def _place(self, now: float) -> list[Open]:
         """Give each path that needs one another hub; one at a time once traffic flows."""
         for path in self.paths.values():
-            if path.hub is not None and path.hub.id in self.hubs and path.hub != self.hubs[path.hub.id]:
-                path.stale = True
-                if path.number != self.active or path.dead(now):
-                    return [self._open(now, path, self.hubs[path.hub.id], path.transport)]
+            if path.stale and path.dead(now):
+                return [self._open(now, path, path.hub, path.transport)]
             gone = path.hub is None or path.hub.id not in self.hubs
             if gone and path.number == self.active and path.works(now):
                 continue
@@ -142,7 +146,7 @@ class Choice:
                 if target := self._target(now, path):
                     return [self._open(now, path, *target)]
         current = self.paths.get(self.active)
-        if current is None or not current.works(now):
+        if current is None or not current.works(now) or now - self.switched < LINGER_SECONDS:
             return []
         spare = self.paths[3 - current.number]
         if spare.stale:

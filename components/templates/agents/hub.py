@@ -117,6 +117,7 @@ class Hub:
         self._session_since: float | None = None
         self._connected_at = self._started  # when a routing session was last up
         self._has_bird = False
+        self._served = False  # it has been fit since this BIRD began: a session more or less is no joining
         self._next_bird = 0.0
         self._counts = (0, 0)
 
@@ -143,25 +144,25 @@ class Hub:
     def _unfit(self, now: float) -> list[str]:
         if not self._has_bird:
             return ["no BIRD"]
-        if self._session_since is not None:
-            return [] if now - self._session_since >= SETTLE_SECONDS else ["joining"]
-        if self.peers == 0:
-            return []
-        if now - self._started < LONELY_SECONDS:
-            return ["joining"]
+        if not self._served:
+            alone = self.peers == 0 or (self._session_since is None and now - self._started >= LONELY_SECONDS)
+            if not alone and (self._session_since is None or now - self._session_since < SETTLE_SECONDS):
+                return ["joining"]
+            self._served = True
         # With one peer only, all hosts have tunnels to both hubs, and what the two say to each other is of no matter.
         return ["cut off"] if self.peers > 1 and now - self._connected_at > CUT_OFF_SECONDS else []
 
     def _look_at_bird(self, now: float) -> None:
         answer = self.bird.ask("show protocols")
         if answer is not None and not self._has_bird:
-            self._started = now
+            self._started, self._served = now, False
         first, self._has_bird = self._session_since is None and self.fit is None, answer is not None
         states = re.findall(r"^[ \d-]*(link\d+)\s+BGP\s.*$", answer or "", re.MULTILINE)
         self.peers = len(states)
         self.sessions = len(re.findall(r"^[ \d-]*link\d+\s+BGP\s.*Established", answer or "", re.MULTILINE))
-        if self.sessions:
+        if self.sessions or self.peers == 0:
             self._connected_at = now
+        if self.sessions:
             if self._session_since is None:
                 # An agent that comes back finds the sessions as they were; hosts need not move for it.
                 self._session_since = now - SETTLE_SECONDS if first else now

@@ -33,6 +33,10 @@ class Hub:
     def key(self) -> str:
         return f"{self.site}/{self.name}"
 
+    def door(self, transport: str) -> tuple[str, int]:
+        """Return the address and the port at which hosts come in."""
+        return self.endpoint, self.port if transport == "udp" else self.tcp_port
+
 
 @dataclass(frozen=True)
 class Seen:
