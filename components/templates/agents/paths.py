@@ -64,17 +64,14 @@ class Agent:
         if seen == self._own_seen:
             return
         hubs = {}
-        with contextlib.suppress(OSError, ValueError):
-            hubs = {entry["id"]: entry for entry in json.loads(KNOWN_HUBS.read_text())}
-        own = [json.loads(file.read_text()) for file in files]
+        # A file that a full disk cut short costs what was remembered, and no more.
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            hubs = {hub.id: hub for hub in map(_hub, json.loads(KNOWN_HUBS.read_text()))}
+        own = {hub.id: hub for hub in (_hub(json.loads(file.read_text())) for file in files)}
         if self._own_seen:  # a change: a hub that left the stack file is gone, a moved one has its new address
-            names = {entry["id"] for entry in own}
-            hubs = {i: e for i, e in hubs.items() if e["site"] != self.config["site"] or i in names}
+            hubs = {i: hub for i, hub in hubs.items() if hub.site != self.config["site"] or i in own}
         self._own_seen, self._hash = seen, ""
-        self._know([*{**hubs, **{entry["id"]: entry for entry in own}}.values()])
-
-    def _know(self, entries: list[dict]) -> None:
-        self.choice.know([Hub(**entry) for entry in entries])
+        self.choice.know([*{**hubs, **own}.values()])
 
     def adopt(self) -> None:
         """Take over tunnels that an earlier agent left running."""
@@ -185,7 +182,7 @@ class Agent:
             if int(number) != path.number or source[0] != path.hub.ipv4 or self._nonce - int(nonce) > 50:
                 return
             if hubs := answer.get("hubs"):
-                self._know(hubs)
+                self.choice.know([_hub(entry) for entry in hubs])
                 draft = KNOWN_HUBS.with_suffix(".new")
                 draft.write_text(json.dumps(hubs))
                 draft.replace(KNOWN_HUBS)
@@ -266,6 +263,10 @@ class Agent:
             draft = RUN / "state.json.new"
             draft.write_text(json.dumps(state))
             os.replace(draft, RUN / "state.json")
+
+
+def _hub(entry: dict) -> Hub:
+    return Hub(**entry)
 
 
 def tunnel_lines(number: int, hub: Hub, transport: str) -> list[str]:

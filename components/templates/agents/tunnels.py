@@ -1,9 +1,12 @@
 """A host's tunnels as their probes show them: silence, loss, what is more than chance. Pure: no clock, no network."""
 
 import math
+import re
 from collections import deque
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address, ip_address
 
+NAME = "[a-z]([a-z0-9-]{0,18}[a-z0-9])?"  # as the stack file's
 PROBE_SECONDS = 0.1
 # Probes lost in a row: 3 on a clean path, more on one that loses packets, so that chance alone moves nobody: n such
 # that loss ** n is below one in a million.
@@ -19,7 +22,12 @@ DEVIATIONS = 3.5  # what chance alone makes, in standard deviations
 
 @dataclass(frozen=True)
 class Hub:
-    """One hub, as the hubs tell of each other."""
+    """One hub, as the hubs tell of each other.
+
+    Raises:
+        ValueError: Something in it is not what it should be: it becomes part of OpenVPN's configuration, and no hub may
+            write there what it likes.
+    """
 
     id: int
     site: str
@@ -28,6 +36,13 @@ class Hub:
     endpoint: str  # on the underlay
     port: int
     tcp_port: int
+
+    def __post_init__(self) -> None:
+        ip_address(self.endpoint), IPv4Address(self.ipv4)
+        names = all(re.fullmatch(NAME, name) for name in (self.site, self.name))
+        numbers = all(type(number) is int and 0 < number < 65_536 for number in (self.id, self.port, self.tcp_port))
+        if not (names and numbers):
+            raise ValueError(f"no hub: {self}")
 
     @property
     def key(self) -> str:

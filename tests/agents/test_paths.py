@@ -1,0 +1,93 @@
+"""The host's agent: what it believes, and what it reads of fping."""
+
+import json
+
+import pytest
+
+from tests.agents.loading import load
+
+agent, tunnels = load("paths"), load("tunnels")
+RIGHT = {
+    "id": 2,
+    "site": "paris",
+    "name": "a",
+    "ipv4": "10.100.0.2",
+    "endpoint": "203.0.113.2",
+    "port": 1194,
+    "tcp_port": 443,
+}
+WRONG = {
+    "a directive in the address": {"endpoint": "203.0.113.2 1194\nup /tmp/x"},
+    "a directive in the name": {"name": "a name\nscript-security 2"},
+    "an option for fping": {"ipv4": "-f/etc/shadow"},
+    "no port": {"port": "1194\nup /tmp/x"},
+    "a port too high": {"tcp_port": 70000},
+    "a site that is no name": {"site": "../paris"},
+    "a name of no text": {"name": 7},
+}
+
+
+@pytest.mark.parametrize("change", WRONG.values(), ids=WRONG)
+def test_a_hub_that_was_taken_over_cannot_write_into_a_hosts_configuration(change):
+    with pytest.raises((ValueError, TypeError)):
+        tunnels.Hub(**{**RIGHT, **change})
+
+
+@pytest.mark.parametrize(
+    "transport, lines",
+    [
+        ("udp", ["proto udp4", "remote 203.0.113.2 1194", "fast-io", "explicit-exit-notify 1"]),
+        ("tcp", ["proto tcp4-client", "remote 203.0.113.2 443"]),
+    ],
+)
+def test_a_tunnel_goes_to_one_hub_and_accepts_no_other(transport, lines):
+    written = agent.tunnel_lines(2, tunnels.Hub(**RIGHT), transport)
+    assert written == ["dev path2", *lines, "verify-x509-name hub.paris.a name"]
+
+
+FPING = """ICMP Communication Administratively Prohibited from 203.0.113.3 for ICMP Echo sent to 203.0.113.3
+203.0.113.2 : 12.1 11.9 -
+203.0.113.3 : - - -
+203.0.113.4 : - - -
+"""
+
+
+def test_a_survey_tells_near_from_dead_from_unfit():
+    seen = agent.surveyed(FPING, {"203.0.113.2": 2, "203.0.113.3": 3, "203.0.113.4": 4})
+    assert seen[2] == tunnels.Seen(0.0119, True)
+    assert seen[3].rtt_seconds is not None and not seen[3].fit, "it lives, and says that it is not fit"
+    assert seen[4] == tunnels.Seen(None, True)
+
+
+def test_an_answer_of_fping_is_a_round_trip():
+    assert agent.ANSWER.match("10.100.0.1 : [12], 64 bytes, 0.313 ms (0.3 avg, 0% loss)")[2] == "0.313"
+    assert not agent.ANSWER.match("10.100.0.1 : [0], timed out (NaN avg, 100% loss)")
+
+
+@pytest.fixture
+def host(tmp_path, monkeypatch):
+    config = {"host": "web-1", "site": "oregon", "ipv4": "10.100.1.1", "claims_port": 1195}
+    (tmp_path / "paths.json").write_text(json.dumps(config))
+    (tmp_path / "hubs").mkdir()
+    (tmp_path / "hubs" / "1.json").write_text(json.dumps({**RIGHT, "id": 1, "site": "oregon", "ipv4": "10.100.0.1"}))
+    monkeypatch.setattr(agent, "CONFIG", tmp_path / "paths.json")
+    monkeypatch.setattr(agent, "OWN_HUBS", tmp_path / "hubs")
+    monkeypatch.setattr(agent, "KNOWN_HUBS", tmp_path / "known.json")
+    return agent.Agent()
+
+
+def test_a_host_begins_with_its_own_sites_hubs_and_remembers_the_others(host):
+    host.load_hubs()
+    assert set(host.choice.hubs) == {1}
+    agent.KNOWN_HUBS.write_text(json.dumps([{**RIGHT, "id": 1, "site": "oregon", "endpoint": "203.0.113.99"}, RIGHT]))
+    again = agent.Agent()
+    again.load_hubs()
+    assert set(again.choice.hubs) == {1, 2}
+    assert again.choice.hubs[1].endpoint == "203.0.113.2", "the stack file knows its own site best"
+
+
+@pytest.mark.parametrize("text", ["", "[{", "[7]", '[{"id": 2}]', "7"])
+def test_a_memory_that_a_full_disk_cut_short_stops_no_host(host, text):
+    agent.KNOWN_HUBS.write_text(text)
+    host.load_hubs()
+    assert set(host.choice.hubs) == {1}
