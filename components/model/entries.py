@@ -47,14 +47,10 @@ class RoleEntry(_Entry):
     id: Annotated[StrictInt, Field(ge=1)]
 
 
-class MachineEntry(_Entry):
-    size: StrictStr | None = None
-    image: StrictStr | None = None
-
-
 class HubEntry(_Entry):
     id: MemberId
-    machine: MachineEntry = MachineEntry()
+    size: StrictStr | None = None
+    image: StrictStr | None = None
     port: Port = HOSTS_PORT
     tcp_port: Port = HOSTS_TCP_PORT
 
@@ -63,6 +59,11 @@ class HostEntry(_Entry):
     role: Name
     id: MemberId
     private: StrictBool = False
+
+
+class MachineEntry(_Entry):
+    size: StrictStr | None = None
+    image: StrictStr | None = None
 
 
 class SiteEntry(_Entry):

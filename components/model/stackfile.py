@@ -215,8 +215,7 @@ class _StackFile:
                     self._reader.note((*here, key), port, limit, f"Choose another, for example {usual}.")
             if overlay is not None:
                 address = _address(overlay, HUBS_BLOCK, hub.id)
-                machine = (hub.machine.size, hub.machine.image)
-                hubs.append(HubView(name, site, hub.id, address, hub.port, hub.tcp_port, *machine))
+                hubs.append(HubView(name, site, hub.id, address, hub.port, hub.tcp_port, hub.size, hub.image))
         return tuple(hubs)
 
     def _hosts(

@@ -192,11 +192,7 @@ def test_hubs_of_another_image_replace_the_old_ones_in_turn_with_no_packet_lost(
     images = lab.tree / "lab" / "images"
     shutil.copy(images / "debian-12.toml", images / "debian-12-again.toml")  # another name, the same bytes: no build
     for site in ("oregon", "paris"):
-        lab.edit(
-            lambda config, site=site: config["vcubev:sites"][site]["hubs"]["a"].update(
-                machine={"image": "debian-12-again"}
-            )
-        )
+        lab.edit(lambda config, site=site: config["vcubev:sites"][site]["hubs"]["a"].update(image="debian-12-again"))
     settle(lab)
     before = lab.addresses()
     with pings(lab, EVERY_WAY) as lost:
