@@ -10,6 +10,7 @@ from pulumi import ComponentResource, Output, ResourceOptions
 from components.clouds import CloudApi, SiteNetwork
 from components.hub import Hub
 from components.machine import Machine, MachineArgs
+from components.model.policy import Policy
 from components.model.render import HOST_PACKAGES, HOST_UNITS, host_files, host_pki_files
 from components.model.topology import HostView, Overlay, SiteView
 from components.pki import HOST_USES, Authority
@@ -22,6 +23,7 @@ class HostArgs:
     host: HostView
     site: SiteView
     overlay: Overlay
+    policy: Policy
     cloud: CloudApi
     network: SiteNetwork
     firewall_id: Output[str]
@@ -60,7 +62,7 @@ class Host(ComponentResource):
             f"{name}-install",
             "host",
             lambda endpoints, **pki: {
-                **host_files(args.host, args.overlay, list(zip(views, endpoints, strict=True))),
+                **host_files(args.host, args.overlay, list(zip(views, endpoints, strict=True)), args.policy),
                 **host_pki_files(**pki),
             },
             {

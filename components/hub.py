@@ -8,6 +8,7 @@ from pulumi import ComponentResource, Output, Resource, ResourceOptions
 
 from components.clouds import CloudApi, SiteNetwork
 from components.machine import Machine, MachineArgs
+from components.model.policy import Policy
 from components.model.render import HUB_PACKAGES, HUB_UNITS, hub_files, hub_pki_files
 from components.model.topology import HubView, Overlay, SiteView
 from components.pki import HUB_USES, Authority
@@ -20,6 +21,7 @@ class HubArgs:
     hub: HubView
     site: SiteView
     overlay: Overlay
+    policy: Policy
     cloud: CloudApi
     network: SiteNetwork
     firewall_id: Output[str]
@@ -57,11 +59,12 @@ class Hub(ComponentResource):
         self.installed = self.machine.install(
             f"{name}-install",
             "hub",
-            lambda hub, overlay, endpoint, **pki: {**hub_files(hub, overlay, endpoint), **hub_pki_files(**pki)},
+            lambda endpoint, **pki: {
+                **hub_files(args.hub, args.overlay, endpoint, args.policy),
+                **hub_pki_files(**pki),
+            },
             {
-                "hub": args.hub,
                 "endpoint": self.machine.address,
-                "overlay": args.overlay,
                 "ca_pem": args.authority.certificate_pem,
                 "certificate_pem": identity.certificate_pem,
                 "key_pem": identity.key_pem,

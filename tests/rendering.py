@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from components.model import render
-from components.model.stackfile import load_file
+from components.model.stackfile import load, load_file
+from tests.model.policy_stack import BASE
 
 ROOT = Path(__file__).parents[1]
 TOPOLOGY = load_file(ROOT / "stacks" / "Pulumi.lab.yaml", ("lab",))
@@ -28,6 +29,15 @@ def host_bundle(host):
     return files | render.host_pki_files("CA\n", "CERTIFICATE\n", "KEY\n", "TLS-CRYPT-V2\n")
 
 
+def walls():
+    """The packet filters of a stack with services: machine -> its one file."""
+    topology = load(BASE, ("lab",))
+    hubs = {hub.key: render.hub_files(hub, topology.overlay, "203.0.113.1", topology.policy) for hub in topology.hubs}
+    hosts = {host.name: render.host_files(host, topology.overlay, [], topology.policy) for host in topology.hosts}
+    rules = "/etc/nftables.conf"
+    return {f"services:{name}": {rules: files[rules]} for name, files in {**hubs, **hosts}.items()}
+
+
 def user_data():
     """The user_data of a hub."""
     private = "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n"
@@ -39,6 +49,7 @@ def user_data():
 MACHINES = {hub.key: hub_bundle(hub) for hub in TOPOLOGY.hubs} | {
     host.name: host_bundle(host) for host in TOPOLOGY.hosts
 }
+MACHINES |= walls()
 # The agents are programs with tests of their own, the same on every machine.
 EVERY_FILE = [
     (machine, path) for machine, files in sorted(MACHINES.items()) for path in sorted(files) if not path.endswith(".py")

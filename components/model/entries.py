@@ -34,20 +34,20 @@ Port = Annotated[StrictInt, Field(ge=1, le=65_535)]
 Days = Annotated[StrictInt, Field(ge=DAYS.start, lt=DAYS.stop)]
 
 
-class _Entry(BaseModel):
+class Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class OverlayEntry(_Entry):
+class OverlayEntry(Entry):
     ipv4: IPv4Prefix
     ipv6: IPv6Prefix
 
 
-class RoleEntry(_Entry):
+class RoleEntry(Entry):
     id: Annotated[StrictInt, Field(ge=1)]
 
 
-class HubEntry(_Entry):
+class HubEntry(Entry):
     id: MemberId
     size: StrictStr | None = None
     image: StrictStr | None = None
@@ -55,18 +55,18 @@ class HubEntry(_Entry):
     tcp_port: Port = HOSTS_TCP_PORT
 
 
-class HostEntry(_Entry):
+class HostEntry(Entry):
     role: Name
     id: MemberId
     private: StrictBool = False
 
 
-class MachineEntry(_Entry):
+class MachineEntry(Entry):
     size: StrictStr | None = None
     image: StrictStr | None = None
 
 
-class SiteEntry(_Entry):
+class SiteEntry(Entry):
     id: Annotated[StrictInt, Field(ge=SITE_IDS.start, lt=SITE_IDS.stop)]
     cloud: StrictStr
     region: Annotated[StrictStr, Field(min_length=1)]
@@ -76,15 +76,15 @@ class SiteEntry(_Entry):
     hosts: Any = None
 
 
-class CertificatesEntry(_Entry):
+class CertificatesEntry(Entry):
     ca_validity_days: Days = 3650
     validity_days: Days = 365
     renew_before_days: Days = 90
 
 
-class OperatorsEntry(_Entry):
+class OperatorsEntry(Entry):
     operators: list[IPv4Prefix]
 
 
-class NameEntry(_Entry):
+class NameEntry(Entry):
     name: Name

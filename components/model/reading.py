@@ -70,7 +70,10 @@ def _explained(error: Mapping[str, Any], shape: type[BaseModel]) -> tuple[str, s
     if kind == "missing":
         return "is missing", "Add it."
     if kind == "extra_forbidden":
-        return "is not a key of this entry", f"Keys here: {', '.join(shape.model_fields)}."
+        return (
+            "is not a key of this entry",
+            f"Keys here: {', '.join(field.alias or name for name, field in shape.model_fields.items())}.",
+        )
     if kind in ("greater_than_equal", "less_than", "less_than_equal"):
         return f"is out of range ({_range_of(error, shape)})", "Choose a number in the range."
     if kind == "value_error":

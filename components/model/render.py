@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.compat import StringIO
 from ruamel.yaml.scalarstring import LiteralScalarString
 
+from components.model.policy import OPEN, Policy, families
 from components.model.topology import LINK_PORTS, HostView, HubView, LinkView, Overlay
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
@@ -70,13 +71,13 @@ class FileSpec:
     on_change: tuple[str, ...] = ()
 
 
-def hub_files(hub: HubView, overlay: Overlay, endpoint: str) -> dict[str, FileSpec]:
+def hub_files(hub: HubView, overlay: Overlay, endpoint: str, policy: Policy = OPEN) -> dict[str, FileSpec]:
     """Return a hub's files, path -> file. They name no host and no link, so both come and go without them.
 
     Args:
         endpoint: The hub's address on the underlay.
     """
-    values = {"hub": hub, "member": hub, "overlay": overlay}
+    values = {"hub": hub, "member": hub, "overlay": overlay, "policy": policy}
     hosts = (EVERY_TRANSPORT,)
     agent = ("restart vcubev-hub.service",)
     config = {
@@ -155,14 +156,16 @@ def link_files(own: HubView, peer: HubView, link: LinkView, peer_endpoint: str) 
     }
 
 
-def host_files(host: HostView, overlay: Overlay, own_hubs: Sequence[tuple[HubView, str]]) -> dict[str, FileSpec]:
+def host_files(
+    host: HostView, overlay: Overlay, own_hubs: Sequence[tuple[HubView, str]], policy: Policy = OPEN
+) -> dict[str, FileSpec]:
     """Return a host's files, path -> file.
 
     Args:
         own_hubs: The hubs of its site, each with its address on the underlay. From them it hears of all others, so
             that another site changes nothing here.
     """
-    values = {"host": host, "member": host, "overlay": overlay}
+    values = {"host": host, "member": host, "overlay": overlay, "policy": policy}
     agent = ("restart vcubev-paths.service",)
     config = {
         "host": host.name,
@@ -285,7 +288,7 @@ def _copied(path: str, mode: str = "0755", on_change: tuple[str, ...] = ()) -> F
 
 
 def _text(template: str, values: dict[str, object]) -> str:
-    return _environment().get_template(template).render(**CONSTANTS, **values)
+    return _environment().get_template(template).render(**CONSTANTS, families=families, **values)
 
 
 @cache

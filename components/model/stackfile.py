@@ -31,6 +31,7 @@ from components.model.entries import (
 )
 from components.model.errors import StackError, StackErrors
 from components.model.reading import StackReader
+from components.model.services import SERVICE_KEYS, ServicesSection
 from components.model.topology import (
     LINK_PORTS,
     Certificates,
@@ -43,7 +44,7 @@ from components.model.topology import (
     VirtualAddress,
 )
 
-KEYS = ("overlay", "roles", "sites", "certificates", "operators")
+KEYS = ("overlay", "roles", "sites", "certificates", "operators", *SERVICE_KEYS)
 HOURS_PER_DAY = 24
 # A hub's other services on its public side.
 TAKEN_PORTS = {
@@ -106,7 +107,8 @@ class _StackFile:
         operators = self._reader.entry(OperatorsEntry, {"operators": self._values.get("operators", [])})
         if None in (overlay, certificates, operators):
             return None
-        return Topology(overlay, tuple(roles.values()), tuple(sites), certificates, tuple(operators.operators))
+        policy = ServicesSection(self._reader, overlay, roles, sites).read(self._values)
+        return Topology(overlay, tuple(roles.values()), tuple(sites), certificates, tuple(operators.operators), policy)
 
     def _overlay(self) -> Overlay | None:
         entry = self._reader.entry(OverlayEntry, self._values.get("overlay"), "overlay")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
+from components.model.policy import OPEN, Policy
+
 LINK_PORTS = range(20_000, 20_256)  # one for each possible hub id, so that it never changes
 HOSTS_PORT = 1194  # OpenVPN's registered port (IANA)
 HOSTS_TCP_PORT = 443  # what networks that block UDP let through
@@ -134,6 +136,7 @@ class Topology:
     sites: tuple[SiteView, ...]
     certificates: Certificates
     operators: tuple[IPv4Network, ...] = ()  # from where SSH reaches public machines
+    policy: Policy = OPEN
     links: tuple[LinkView, ...] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -1,0 +1,133 @@
+"""Who may reach which service in the overlay: what the stack file says, what follows from it, and why.
+
+A rule names prefixes of roles, so a host that comes or goes changes no firewall. The two walls, the serving hosts' and
+the hubs', are rendered from the same services.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, collapse_addresses
+
+SSH_PORT = 22
+PING = "ping"
+PROTOCOLS = ("tcp", "udp")
+
+
+@dataclass(frozen=True, order=True)
+class Ports:
+    """Ports of one protocol, both ends within."""
+
+    protocol: str  # "tcp" or "udp"
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
+
+    def holds(self, protocol: str, port: int) -> bool:
+        return protocol == self.protocol and self.first <= port <= self.last
+
+
+@dataclass(frozen=True)
+class Party:
+    """Who asks or serves, as written, and the prefixes that this means: sorted, none within another."""
+
+    name: str  # "role web", "host db-1", "site paris", "hubs", "any", "10.100.7.0/24"
+    ipv4: tuple[IPv4Network, ...]
+    ipv6: tuple[IPv6Network, ...]
+
+    def of(self, family: str) -> tuple[IPv4Network, ...] | tuple[IPv6Network, ...]:
+        """Return the prefixes of one of nftables' families: "ip" or "ip6"."""
+        return self.ipv4 if family == "ip" else self.ipv6
+
+    def holds(self, address: IPv4Address | IPv6Address) -> bool:
+        return any(address in prefix for prefix in (self.ipv4 if address.version == 4 else self.ipv6))
+
+
+def families(parties: Iterable[Party]) -> list[tuple[str, list[str]]]:
+    """Return (family, prefixes) for each of nftables' families that parties have, no prefix within another."""
+    parties = tuple(parties)
+    found = [(family, [prefix for party in parties for prefix in party.of(family)]) for family in ("ip", "ip6")]
+    return [(family, list(map(str, collapse_addresses(prefixes)))) for family, prefixes in found if prefixes]
+
+
+@dataclass(frozen=True)
+class Service:
+    """Ports on serving hosts, open to some."""
+
+    name: str
+    on: Party
+    ports: tuple[Ports, ...]
+    sources: tuple[Party, ...]
+
+    def by_protocol(self) -> tuple[tuple[str, tuple[Ports, ...]], ...]:
+        """Return (protocol, its ports) for each protocol of this service."""
+        named = ((protocol, tuple(p for p in self.ports if p.protocol == protocol)) for protocol in PROTOCOLS)
+        return tuple((protocol, ports) for protocol, ports in named if ports)
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """One assertion of the stack file about its own policy."""
+
+    place: str  # "tests.0"
+    source: str
+    target: str
+    protocol: str
+    port: int
+    allowed: bool
+
+
+@dataclass(frozen=True)
+class Policy:
+    """All services. Where the stack file declares none, everything is open within the overlay."""
+
+    enforced: bool
+    services: tuple[Service, ...]
+    ping: bool = True
+    log: bool = True
+    expectations: tuple[Expectation, ...] = ()
+
+    def serving(self, address: IPv4Address) -> tuple[Service, ...]:
+        """Return the services of one host."""
+        return tuple(service for service in self.services if service.on.holds(address))
+
+
+OPEN = Policy(False, ())
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a packet that opens a connection arrives, and by which rule."""
+
+    allowed: bool
+    reason: str
+
+
+def decide(
+    policy: Policy,
+    source: IPv4Address | IPv6Address,
+    target: IPv4Address | IPv6Address,
+    protocol: str,
+    port: int | None,
+) -> Verdict:
+    """Say whether a first packet from one overlay address to another arrives.
+
+    Args:
+        protocol: "tcp", "udp" or "icmp", the last for an echo request.
+        port: The target's; None for icmp.
+    """
+    if not policy.enforced:
+        return Verdict(True, "the stack file declares no services: all is open within the overlay")
+    if protocol == "icmp":
+        return Verdict(policy.ping, f"policy.ping is {str(policy.ping).lower()}")
+    for service in policy.services:
+        ports = next((ports for ports in service.ports if ports.holds(protocol, port or 0)), None)
+        if ports is None or not service.on.holds(target):
+            continue
+        for party in service.sources:
+            if party.holds(source):
+                return Verdict(True, f"service {service.name}: {party.name} to {service.on.name}, {ports}/{protocol}")
+    return Verdict(False, "no service has this source, target and port: what is not declared is dropped")

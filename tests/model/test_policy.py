@@ -1,0 +1,166 @@
+"""Services: what the stack file may say, what it means, and what a mistake in it is told."""
+
+import copy
+from ipaddress import IPv4Network, ip_address
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.model import render
+from components.model.errors import StackErrors
+from components.model.policy import decide
+from components.model.stackfile import load
+from tests.model.policy_stack import BASE
+
+
+def stack(**changes):
+    return load({**copy.deepcopy(BASE), **changes}, ("lab",))
+
+
+def address(topology, name, family="ipv4"):
+    members = {**{hub.key: hub for hub in topology.hubs}, **{host.name: host for host in topology.hosts}}
+    return getattr(members[name].address, family)
+
+
+DECISIONS = [
+    ("web-1", "ldap-1", "tcp", 389, True),
+    ("web-1", "ldap-1", "tcp", 636, True),
+    ("web-1", "ldap-1", "udp", 389, False),
+    ("web-1", "ldap-1", "tcp", 390, False),
+    ("db-1", "ldap-1", "tcp", 389, False),
+    ("ldap-1", "web-1", "tcp", 389, False),
+    ("web-2", "db-1", "udp", 6010, True),
+    ("web-1", "db-1", "udp", 6010, False),
+    ("ldap-1", "db-1", "udp", 6000, True),
+    ("db-1", "web-2", "tcp", 80, True),
+    ("web-1", "db-1", "tcp", 5432, True),
+    ("web-2", "db-1", "tcp", 5432, False),
+    ("oregon/a", "db-1", "tcp", 22, True),
+    ("web-1", "db-1", "tcp", 22, False),
+    ("db-1", "web-1", "icmp", None, True),
+]
+
+
+@pytest.mark.parametrize("source, target, protocol, port, allowed", DECISIONS)
+@pytest.mark.parametrize("family", ["ipv4", "ipv6"])
+def test_a_policy_means_what_it_says(source, target, protocol, port, allowed, family):
+    topology = stack()
+    if family == "ipv6" and (source, port) == ("ldap-1", 6000):
+        allowed = False  # an IPv4 prefix says nothing about IPv6
+    ends = (address(topology, source, family), address(topology, target, family))
+    assert decide(topology.policy, *ends, protocol, port).allowed is allowed
+
+
+def test_without_services_all_is_open_and_with_an_empty_map_nothing():
+    values = copy.deepcopy(BASE)
+    del values["services"]
+    open_stack = load(values, ("lab",))
+    ends = (address(open_stack, "web-1"), address(open_stack, "db-1"), "tcp", 9)
+    assert decide(open_stack.policy, *ends).allowed
+    assert not decide(stack(services={}).policy, *ends).allowed
+
+
+def test_the_hubs_way_in_and_the_echo_can_be_closed():
+    topology = stack(policy={"ping": False, "ssh_from_hubs": False})
+    hub, host = address(topology, "oregon/a"), address(topology, "web-1")
+    assert not decide(topology.policy, hub, host, "tcp", 22).allowed
+    assert not decide(topology.policy, hub, host, "icmp", None).allowed
+
+
+MISTAKES = {
+    "unknown role": ({"on": "mail", "ports": ["1/tcp"], "from": ["web"]}, "services.x.on", "is no role or host"),
+    "unknown source": (
+        {"on": "db", "ports": ["1/tcp"], "from": ["mail"]},
+        "services.x.from.0",
+        "is no role or host or",
+    ),
+    "port 0": ({"on": "db", "ports": ["0/tcp"], "from": ["web"]}, "services.x.ports.0", "1-65535"),
+    "turned range": ({"on": "db", "ports": ["9-1/tcp"], "from": ["web"]}, "services.x.ports.0", "range"),
+    "no protocol": ({"on": "db", "ports": ["80"], "from": ["web"]}, "services.x.ports.0", "80"),
+    "sctp": ({"on": "db", "ports": ["80/sctp"], "from": ["web"]}, "services.x.ports.0", "protocols: tcp, udp"),
+    "no ports": ({"on": "db", "ports": [], "from": ["web"]}, "services.x.ports", "at least 1"),
+    "no source": ({"on": "db", "ports": ["1/tcp"]}, "services.x.from", "is missing"),
+    "foreign prefix": ({"on": "db", "ports": ["1/tcp"], "from": ["192.0.2.0/24"]}, "services.x.from.0", "lies outside"),
+    "host bits": ({"on": "db", "ports": ["1/tcp"], "from": ["10.100.1.1/24"]}, "services.x.from.0", "is not a prefix"),
+    "injection": ({"on": "db", "ports": ["1/tcp; accept"], "from": ["web"]}, "services.x.ports.0", "accept"),
+    "a site serves": ({"on": "paris", "ports": ["1/tcp"], "from": ["web"]}, "services.x.on", "is no role or host"),
+}
+
+
+@pytest.mark.parametrize("entry, place, told", MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_in_a_service_is_named_at_its_place(entry, place, told):
+    with pytest.raises(StackErrors) as caught:
+        stack(services={"x": entry})
+    assert f"vcubev:{place}:" in str(caught.value) and told in str(caught.value)
+
+
+def test_a_name_that_two_things_have_must_be_said_in_full():
+    values = copy.deepcopy(BASE)
+    values["sites"]["web"] = {**values["sites"].pop("paris"), "hosts": {}}
+    values["services"] = {"x": {"on": "db", "ports": ["1/tcp"], "from": ["web"]}}
+    with pytest.raises(StackErrors, match="role:web or site:web"):
+        load(values, ("lab",))
+    values["services"]["x"]["from"] = ["site:web"]
+    assert load(values, ("lab",)).policy.services[0].sources[0].name == "site web"
+
+
+def test_a_policy_without_services_is_a_mistake_since_all_would_be_open():
+    values = copy.deepcopy(BASE)
+    del values["services"]
+    values["policy"] = {"ping": False}
+    with pytest.raises(StackErrors, match="without which all is open"):
+        load(values, ("lab",))
+
+
+ROLES = st.sampled_from(["web", "ldap", "db"])
+
+
+@given(
+    ROLES,
+    ROLES,
+    ROLES,
+    st.integers(1, 254),
+    st.integers(1, 254),
+    st.sampled_from(["tcp", "udp"]),
+    st.integers(1, 65535),
+)
+def test_every_member_of_a_role_present_or_to_come_is_treated_alike(on, asks, other, one, two, protocol, port):
+    topology = stack(services={"x": {"on": on, "ports": [f"{port}/{protocol}"], "from": [asks]}})
+    blocks = {role.name: role.ipv4.network_address for role in topology.roles}
+    target, source, stranger = blocks[on] + one, blocks[asks] + two, blocks[other] + two
+    assert decide(topology.policy, source, target, protocol, port).allowed
+    assert decide(topology.policy, stranger, target, protocol, port).allowed is (other == asks)
+    assert not decide(topology.policy, source, target, protocol, port % 65535 + 1).allowed
+    assert not decide(topology.policy, ip_address("10.100.0.1"), target, protocol, port).allowed or (
+        (protocol, port) == ("tcp", 22)
+    )
+
+
+def files(topology):
+    hubs = {hub.key: render.hub_files(hub, topology.overlay, "203.0.113.1", topology.policy) for hub in topology.hubs}
+    hosts = {host.name: render.host_files(host, topology.overlay, [], topology.policy) for host in topology.hosts}
+    return {**hubs, **hosts}
+
+
+def test_a_new_host_changes_no_firewall_of_another_machine():
+    before = files(stack())
+    values = copy.deepcopy(BASE)
+    values["sites"]["paris"]["hosts"]["web-9"] = {"role": "web", "id": 9}
+    values["sites"]["paris"]["hosts"]["ldap-9"] = {"role": "ldap", "id": 9}
+    after = files(load(values, ("lab",)))
+    assert {name: after[name] for name in before} == before
+
+
+def test_the_two_walls_are_of_one_mind():
+    topology = stack()
+    host = files(topology)["ldap-1"]["/etc/nftables.conf"].content
+    hub = files(topology)["paris/a"]["/etc/nftables.conf"].content
+    web = IPv4Network("10.100.1.0/24")
+    assert f"ip saddr {{ {web} }} tcp dport {{ 389, 636 }} counter accept" in host
+    assert f"ip saddr {{ {web} }} ip daddr {{ 10.100.2.0/24 }} tcp dport {{ 389, 636 }} counter accept" in hub
+    replies = f"ip saddr {{ 10.100.2.0/24 }} ip daddr {{ {web} }} tcp sport {{ 389, 636 }} tcp flags & (syn|ack) != syn"
+    assert replies in hub, "the next hub has not seen the connection"
+    members = hub[hub.index("chain services") :]
+    assert "ct state" not in members, "a stateful rule on a hub hangs live streams after a fail-over"
+    assert "6000" not in host, "a host lists its own services only"
