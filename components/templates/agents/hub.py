@@ -213,25 +213,26 @@ class Hub:
         address = IPv4Address(source)
         if address not in self.overlay4:
             return None
-        number = self._claim(address) if question.get("claim") is True else None
+        number, elsewhere = self._claim(address) if question.get("claim") is True else (None, 0)
         answer = {"nonce": str(question.get("nonce", ""))[:32], "number": number, "hash": self.hubs_hash}
+        answer["elsewhere"] = elsewhere
         if question.get("hash") != self.hubs_hash:
             answer["hubs"] = self.hubs
         return json.dumps(answer).encode()
 
-    def _claim(self, address: IPv4Address) -> int | None:
-        """Move a host's number past all others; return it, or None if the host is not here."""
+    def _claim(self, address: IPv4Address) -> tuple[int | None, int]:
+        """Move a host's number past all others; return it, or None if the host is not here, and the highest of them."""
         answer = self.bird.ask(f"show route {address}/32 all")
         if answer is None:
-            return None
+            return None, 0
         mine, newest = numbers(answer)
         # 1 is a spare's, even where there is no other: the next spare could not be below it.
         if mine == 0 or mine > max(newest, 1):
-            return mine or None
+            return mine or None, newest
         number = newest + 2  # one between is for the spares that come
         if number > HIGHEST_NUMBER:
             print(f"{address}: mobility number {newest} is the highest; it must leave all hubs once", flush=True)
-            return None
+            return None, newest
         for family, host in (("-4", f"{address}/32"), ("-6", f"{self._ipv6(address)}/128")):
             shown = subprocess.run(
                 ["ip", family, "-j", "route", "show", "table", str(self.table), "exact", host],
@@ -240,13 +241,13 @@ class Hub:
             ).stdout
             device = next((route["dev"] for route in json.loads(shown or "[]")), None)
             if device is None:
-                return None
+                return None, newest
             route = f"{host} dev {device} table {self.table} proto 99 metric"
             # The new one first: BIRD must never see none.
             change = f"route add {route} {number}\nroute del {route} {mine}\n"
             subprocess.run(["ip", family, "-batch", "-"], input=change, text=True)
         print(f"{address} claims its traffic: {mine} -> {number} (elsewhere {newest})", flush=True)
-        return number
+        return number, newest
 
     def _ipv6(self, address: IPv4Address) -> str:
         offset = int(address) - int(self.overlay4.network_address)

@@ -191,7 +191,9 @@ class Agent:
             if answer["number"] is not None:
                 self._claimed = (path.number, path.hub.key)
             both = all(path.works(time.monotonic()) for path in self.choice.paths.values())
-            pause = ASK_SECONDS if both and self._claimed else ASK_SOON_SECONDS
+            # A hub that has not heard of the spare yet may be told the same number of it.
+            known = both and answer["elsewhere"] > 0
+            pause = ASK_SECONDS if known and self._claimed else ASK_SOON_SECONDS
             self._claim_at = time.monotonic() + (pause if answer["number"] is not None else CLAIM_RETRY_SECONDS)
 
     # Probes
