@@ -21,6 +21,11 @@ STACK = "e2e"
 def lab(tmp_path_factory):
     tree = WorkTree(tmp_path_factory.mktemp("e2e"), STACK)
     tree.lab("sweep")  # of a run that was killed
+    tree.edit(
+        lambda config: config.update(
+            {"vcubev:services": {"db": {"on": "db", "ports": ["5432/tcp", "53/udp"], "from": ["web"]}}}
+        )
+    )
     try:
         yield tree
     finally:
@@ -48,6 +53,31 @@ def test_up_makes_two_sites_where_every_host_reaches_every_other(lab):
         assert re.search(rf"{host}\b.*{re.escape(address)}", done.stdout), f"{host} is not in the table"
     assert done.stdout.count(" ok ") >= 12, "four hosts, each reaching three others"
     assert len(re.findall(r"at its virtual address \S+ ok, through hub", done.stdout)) == 2, told(done)
+
+
+SERVER = """
+import socket, threading
+def serve(listener):
+    while True:
+        with listener.accept()[0] as connection:
+            connection.sendall(b"here")
+for port in (5432, 5433):
+    threading.Thread(target=serve, args=(socket.create_server(("", port)),)).start()
+"""
+ASKED = [("web-1", "db-1", 5432), ("web-2", "db-1", 5432), ("web-1", "db-1", 5433), ("db-2", "db-1", 5432)]
+
+
+def test_a_service_is_open_to_whom_the_policy_names_and_to_nobody_else(lab):
+    lab.lab("exec", "db-1", "--", "systemd-run", "--quiet", "--unit=served", "python3", "-c", SERVER)
+    time.sleep(1)
+    connect = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 1.5)"
+    for source, target, port in ASKED:
+        explained = lab.script("policy", "explain", source, target, f"{port}/tcp", "--stack", STACK)
+        where = ("10.100.2.1", str(port))
+        reached = lab.lab("exec", source, "--", "python3", "-c", connect, *where)
+        assert (reached.returncode == 0) is (explained.returncode == 0), (source, port, told(explained), told(reached))
+        assert (reached.returncode == 0) is (source.startswith("web") and port == 5432), (source, port)
+    lab.lab("exec", "db-1", "--", "systemctl", "stop", "served")
 
 
 def test_a_second_up_changes_nothing_and_says_so(lab):
