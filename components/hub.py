@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pulumi import ComponentResource, Output, Resource, ResourceOptions
 
-from components.clouds import CloudApi, SiteNetwork
+from components.clouds import CloudApi, Firewall, SiteNetwork
 from components.machine import Machine, MachineArgs
 from components.model.render import HUB_PACKAGES, HUB_UNITS, hub_files, hub_pki_files
 from components.model.topology import HubView, Overlay, SiteView
@@ -22,7 +22,7 @@ class HubArgs:
     overlay: Overlay
     cloud: CloudApi
     network: SiteNetwork
-    firewall_id: Output[str]
+    firewall: Firewall
     authority: Authority
     after: Resource | None = None  # the hub before this one, installed: no two change at once
 
@@ -42,12 +42,15 @@ class Hub(ComponentResource):
             MachineArgs(
                 cloud=args.cloud,
                 network=args.network,
-                firewall_id=args.firewall_id,
+                firewall=args.firewall,
                 authority=args.authority,
                 packages=HUB_PACKAGES,
                 public=True,
-                size=args.site.size,
-                image=args.site.image,
+                size=args.hub.size or args.site.size,
+                image=args.hub.image or args.site.image,
+                zone=args.hub.zone,
+                is_hub=True,
+                brought=args.hub.machine,
             ),
             child,
         )
@@ -55,11 +58,15 @@ class Hub(ComponentResource):
         self.installed = self.machine.install(
             f"{name}-install",
             "hub",
-            lambda hub, overlay, endpoint, **pki: {**hub_files(hub, overlay, endpoint), **hub_pki_files(**pki)},
+            lambda hub, overlay, endpoint, gateway_for, **pki: {
+                **hub_files(hub, overlay, endpoint, gateway_for),
+                **hub_pki_files(**pki),
+            },
             {
                 "hub": args.hub,
                 "endpoint": self.machine.address,
                 "overlay": args.overlay,
+                "gateway_for": args.site.underlay if args.site.network.nat == "hub" else None,
                 "ca_pem": args.authority.certificate_pem,
                 "certificate_pem": identity.certificate_pem,
                 "key_pem": identity.key_pem,

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from components.model import render
+from components.model.boot import cloud_config
 from components.model.stackfile import load_file
 
 ROOT = Path(__file__).parents[1]
@@ -31,7 +32,7 @@ def host_bundle(host):
 def user_data():
     """The user_data of a hub."""
     private = "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n"
-    return render.cloud_config(
+    return cloud_config(
         render.HUB_PACKAGES, "vcubev", "ssh-ed25519 AAAALOGIN\n", private, "ecdsa-sha2-nistp256 AAAAHOST\n"
     )
 
