@@ -50,6 +50,7 @@ class Hub(ComponentResource):
                 image=args.hub.image or args.site.image,
                 zone=args.hub.zone,
                 is_hub=True,
+                is_gateway=args.site.network.nat == "hub" and args.hub == args.site.gateway,
                 brought=args.hub.machine,
             ),
             child,

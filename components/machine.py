@@ -50,6 +50,7 @@ class MachineArgs:
     image: str | None = None
     zone: int = 0
     is_hub: bool = False  # forwards, and stands apart from its like
+    is_gateway: bool = False
     brought: BroughtMachine | None = None
     launch_after: tuple[Resource, ...] = ()
 
@@ -152,6 +153,7 @@ class Machine(ComponentResource):
             zone=args.zone,
             apart=args.is_hub,
             forwards=args.is_hub,
+            gateway=args.is_gateway,
             brought=args.brought,
         )
         opts = ResourceOptions(parent=self, depends_on=list(args.launch_after))

@@ -74,7 +74,7 @@ class Site(ComponentResource):
 
     def _route_out(self, name: str, opts: ResourceOptions) -> tuple[Resource, ...]:
         """Return what must be done before a private machine has the internet: the route, and a hub that masquerades."""
-        gateway = self.hubs[0]
+        gateway = next(hub for hub in self.hubs if hub.view == self._args.site.gateway)
         return (*self._cloud.route_out(name, self.network, gateway.machine.vm, opts), gateway.installed)
 
     def _hub(self, name: str, hub: HubView, opts: ResourceOptions) -> Hub:

@@ -14,11 +14,12 @@ Decisions that hold for every cloud:
   profile, or for clouds with one token the variable <TOKEN>_<ACCOUNT>, by `env_var_mappings`, so that no credential is
   in the stack file or the state.
 - **Networks.** `network` makes what the site's machines stand in, or with `site.network.vpc` takes one that exists.
-  `site.network.nat` says how private machines reach the internet: "gateway" is the cloud's own, "hub" is the site's
-  first hub, "" is that nothing need be done (the lab). With "hub" the site opens the hubs' firewall to the underlay,
-  the hubs forward and masquerade for `site.underlay` (templates/nftables/hub.nft.j2), `route_out` tells the cloud, and
-  private machines are launched after that, since their first boot installs packages. A machine that must itself be
-  told to use the hub gets `SiteNetwork.private_boot_commands` (cloud-init's bootcmd, at each boot).
+  `site.network.nat` says how private machines reach the internet: "gateway" is the cloud's own, "hub" is the hub
+  `site.gateway` (the one with the lowest id; its launch has `MachineSpec.gateway`), "" is that nothing need be done
+  (the lab). With "hub" the site opens the hubs' firewall to the underlay, hubs forward and masquerade for
+  `site.underlay` (templates/nftables/hub.nft.j2), `route_out` tells the cloud, and private machines are launched after
+  that, since their first boot installs packages. A machine that must itself be told to use the hub gets
+  `SiteNetwork.private_boot_commands` (cloud-init's bootcmd, at each boot).
 - **Firewalls** come in three purposes: hubs, public hosts, private hosts. Rules say what may come in; replies pass and
   all goes out. A rule may have no sources: it opens nothing. A cloud's module doesn't know the purposes.
 - **Machines.** A public one has one constant public address, which outlives the machine where the cloud can do that.
@@ -42,7 +43,7 @@ from typing import Literal, Protocol
 
 from pulumi import Config, Input, Output, ProviderResource, Resource, ResourceOptions, get_stack
 
-from components.model.facts import CloudFacts
+from components.model.facts import CloudFacts, CloudNotInstalled
 from components.model.topology import BroughtMachine, SiteView, Topology
 
 ANYWHERE = ("0.0.0.0/0",)
@@ -89,6 +90,7 @@ class MachineSpec:
     zone: int = 0
     apart: bool = False
     forwards: bool = False
+    gateway: bool = False  # the hub by which the site's private machines go out, with nat "hub"
     brought: BroughtMachine | None = None  # the user's own: there already
 
 
@@ -151,7 +153,10 @@ class Clouds(Mapping[str, CloudFacts]):
     def __getitem__(self, cloud: str) -> CloudFacts:
         if cloud not in self._names:
             raise KeyError(cloud)
-        return _module(cloud).FACTS
+        try:
+            return _module(cloud).FACTS
+        except ModuleNotFoundError as missing:
+            raise CloudNotInstalled(missing.name) from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)

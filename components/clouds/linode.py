@@ -133,8 +133,8 @@ class Cloud:
 
     def launch(self, name: str, network: LinodeNetwork, spec: MachineSpec, opts: ResourceOptions) -> VirtualMachine:
         vpc = linode.InstanceInterfaceArgs(purpose="vpc", subnet_id=network.subnet_id, primary=not spec.public)
-        if spec.forwards and (address := self._gateway_of(name)):
-            vpc.ipv4 = linode.InstanceInterfaceIpv4Args(vpc=address)
+        if spec.gateway:
+            vpc.ipv4 = linode.InstanceInterfaceIpv4Args(vpc=str(self._site.underlay[FIRST_FREE]))
         public = linode.InstanceInterfaceArgs(purpose="public", primary=True)
         apart = spec.apart and network.placement_group_id is not None
         instance = linode.Instance(
@@ -175,17 +175,12 @@ class Cloud:
         return ()  # VPCs have no route tables: private machines themselves use the hub, see _ways_out
 
     def _ways_out(self) -> list[str]:
-        """Send all but metadata through the first hub. It has a constant address, for boot data is constant."""
+        """Send all but metadata through the gateway hub. It has a constant address, for boot data is constant."""
         router = self._site.underlay[ROUTER]
         return [
             f"ip route replace {METADATA} via {router}",
             f"ip route replace default via {self._site.underlay[FIRST_FREE]}",
         ]
-
-    def _gateway_of(self, name: str) -> str:
-        """Return the constant address of the site's first hub; "" for the others, to which Linode gives one."""
-        first = self._site.hubs[0].name if self._site.hubs else None
-        return str(self._site.underlay[FIRST_FREE]) if name.endswith(f"-{self._site.name}-{first}") else ""
 
 
 def provider(name: str, site: SiteView, opts: ResourceOptions) -> ProviderResource:

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Collection, Mapping, Sequence
 
 from components.model.entries import SiteEntry
-from components.model.facts import CloudFacts
+from components.model.facts import CloudFacts, CloudNotInstalled
 from components.model.reading import StackReader
 from components.model.topology import HubView, SiteView
 
@@ -14,7 +14,11 @@ Place = tuple[str, ...]
 
 
 def facts_of(clouds: Collection[str], cloud: object) -> CloudFacts | None:
-    """Return what is known of a cloud, if anything is."""
+    """Return what is known of a cloud, if anything is.
+
+    Raises:
+        CloudNotInstalled: Its SDK is lacking.
+    """
     return clouds[cloud] if isinstance(clouds, Mapping) and isinstance(cloud, str) and cloud in clouds else None
 
 
@@ -79,7 +83,10 @@ def check_operators(reader: StackReader, sites: Sequence[SiteView], clouds: Coll
         named: Whether the stack file names operators.
     """
     for site in () if named else sites:
-        facts = facts_of(clouds, site.cloud)
+        try:
+            facts = facts_of(clouds, site.cloud)
+        except CloudNotInstalled:
+            continue  # told at the site
         if facts and not facts.sees_operator and not facts.brings_machines:
             limit = f"is missing or empty: SSH could reach no machine of site {site.name}"
             cure = 'Write the prefixes that you come from, for example ["203.0.113.7/32"].'

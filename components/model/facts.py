@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
+class CloudNotInstalled(Exception):
+    """A cloud's SDK is an extra that this environment lacks; the message is the package's name."""
+
+
 @dataclass(frozen=True)
 class PriceItem:
     """One line of a cloud's price list: the table's key is (cloud, region, kind, name).

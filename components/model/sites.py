@@ -9,7 +9,7 @@ from ipaddress import IPv4Network, IPv6Network
 from components.model.addressing import HUBS_BLOCK, member_ipv4, member_ipv6, role_prefix_ipv4, role_prefix_ipv6
 from components.model.clouds import CloudChecks, facts_of
 from components.model.entries import BroughtEntry, HostEntry, HubEntry, SiteEntry
-from components.model.facts import CloudFacts
+from components.model.facts import CloudFacts, CloudNotInstalled
 from components.model.reading import StackReader
 from components.model.topology import (
     LINK_PORTS,
@@ -58,7 +58,7 @@ class SitesSection:
             if isinstance(cloud, str) and cloud not in self._clouds:
                 cure = f"Clouds: {', '.join(sorted(self._clouds))}."
                 self._reader.note((*place, "cloud"), cloud, "is not a cloud that this program knows", cure)
-            facts = facts_of(self._clouds, cloud)
+            facts = self._facts(cloud, place)
             # Looked into even where the site has a mistake of its own: all are told at once.
             hubs = self._hubs(str(name), inner.get("hubs"), facts, place)
             hosts = self._hosts(str(name), inner.get("hosts"), facts, place)
@@ -72,6 +72,14 @@ class SitesSection:
         self._hubs_of_others(sites, declared)
         self._machine_names(sites)
         return sites
+
+    def _facts(self, cloud: object, place: Place) -> CloudFacts | None:
+        try:
+            return facts_of(self._clouds, cloud)
+        except CloudNotInstalled as missing:
+            cure = f"Install it: uv sync --extra {cloud}."
+            self._reader.note((*place, "cloud"), cloud, f"needs the package {missing}, which is not installed", cure)
+            return None
 
     def _site(
         self,
@@ -189,7 +197,7 @@ class SitesSection:
         with_hubs = [str(name) for name, site in written.items() if isinstance(site, Mapping) and site.get("hubs")]
         for site in sites:
             place = ("sites", site.name, "hubs_of")
-            facts = facts_of(self._clouds, site.cloud)
+            facts = self._facts(site.cloud, ("sites", site.name))
             if site.hubs_of and (site.hubs or not (facts and facts.brings_machines)):
                 limit = "is for sites of the user's own machines that have no hub"
                 self._reader.note(place, site.hubs_of, limit, "Take it out.")

@@ -152,6 +152,11 @@ class SiteView:
     account: str = ""  # "" is what the environment signs in to
     hubs_of: str = ""  # another site, if this one has no hub of its own
 
+    @property
+    def gateway(self) -> HubView | None:
+        """The hub by which private machines go out where `network.nat` is "hub": for life, so not by its name."""
+        return min(self.hubs, key=lambda hub: hub.id, default=None)
+
 
 @dataclass(frozen=True)
 class Certificates:
