@@ -150,8 +150,8 @@ def test_aws_lists_what_carries_the_stacks_tag_but_not_what_is_terminated(moto_a
 
     vpc = moto_aws.create_vpc(CidrBlock="172.30.1.0/24", TagSpecifications=marked("vpc", "mine"))["Vpc"]["VpcId"]
     moto_aws.create_vpc(CidrBlock="172.30.2.0/24", TagSpecifications=marked("vpc", "theirs"))
-    image = moto_aws.describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
-    run = moto_aws.run_instances(ImageId=image, MinCount=1, MaxCount=1, TagSpecifications=marked("instance", "mine"))
+    mine = marked("instance", "mine")
+    run = moto_aws.run_instances(ImageId="ami-12c6146b", MinCount=1, MaxCount=1, TagSpecifications=mine)
     gone = run["Instances"][0]["InstanceId"]
     assert Leftover("aws", "us-west-2", "instance", gone) in set(aws.leftovers("mine", "us-west-2", ""))
     moto_aws.terminate_instances(InstanceIds=[gone])
