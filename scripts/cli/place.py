@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from components.model.facts import CloudFacts
+from components.model.facts import CloudFacts, CloudNotInstalled
 from components.model.topology import Topology
 from scripts.cli.cost import charges, total, unknown
 from scripts.cli.inventory import Inventory
@@ -59,10 +59,13 @@ class Ranked:
 
 
 def offers(facts: Mapping[str, CloudFacts], tables: Mapping[str, PriceTable], wish: Wish) -> list[Offer]:
-    """Return what all clouds offer that is large enough and has a price."""
+    """Return what all installed clouds offer that is large enough and has a price."""
     found = []
     for cloud, table in sorted(tables.items()):
-        known = facts[cloud]
+        try:
+            known = facts[cloud]
+        except CloudNotInstalled:
+            continue
         nat = known.nat[0] if wish.private and known.nat else ""
         machines = wish.hubs + wish.hosts + wish.private
         for size, shape in table.sizes.items():
