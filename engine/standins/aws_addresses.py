@@ -1,9 +1,13 @@
-"""Elastic IP addresses. Source: terraform-provider-aws v6 internal/service/ec2/ec2_eip.go, ec2_eip_association.go."""
+"""Elastic IP addresses and network interfaces.
+
+Source: terraform-provider-aws v6 internal/service/ec2/ec2_eip.go, ec2_eip_association.go, vpc_network_interface.go.
+"""
 
 from __future__ import annotations
 
 from .aws_api import AwsApi, one, present, remove
 from .cloud_kinds import Kind, Plain, words
+from .properties import Failure
 
 
 def create_address(api: AwsApi, inputs: Plain) -> str:
@@ -87,7 +91,68 @@ def read_association(api: AwsApi, made: str, state: Plain) -> Plain | None:
     }
 
 
+def create_interface(api: AwsApi, inputs: Plain) -> str:
+    private = inputs.get("privateIps") or []
+    if len(private) > 1:
+        raise Failure("the stand-in for the aws plugin gives an interface one private address")
+    wanted = present(
+        SubnetId=inputs["subnetId"],
+        Groups=inputs.get("securityGroups"),
+        PrivateIpAddress=private[0] if private else None,
+        Description=inputs.get("description"),
+        TagSpecifications=api.tag_spec("network-interface", inputs.get("tags")) or None,
+    )
+    made = api.ec2.create_network_interface(**wanted)["NetworkInterface"]["NetworkInterfaceId"]
+    if not inputs["sourceDestCheck"]:
+        api.ec2.modify_network_interface_attribute(NetworkInterfaceId=made, SourceDestCheck={"Value": False})
+    return made
+
+
+def read_interface(api: AwsApi, made: str, state: Plain) -> Plain | None:
+    found = one(api.ec2.describe_network_interfaces, "NetworkInterfaces", NetworkInterfaceIds=[made])
+    if found is None:
+        return None
+    owner = found.get("OwnerId") or api.account()
+    return {
+        "arn": api.arn(owner, f"network-interface/{made}"),
+        "ownerId": owner,
+        "description": found.get("Description") or None,
+        "interfaceType": found.get("InterfaceType"),
+        "macAddress": found.get("MacAddress"),
+        "privateDnsName": found.get("PrivateDnsName"),
+        "privateIp": found["PrivateIpAddress"],
+        "privateIps": [one["PrivateIpAddress"] for one in found["PrivateIpAddresses"]],
+        "securityGroups": [group["GroupId"] for group in found["Groups"]],
+        "sourceDestCheck": found["SourceDestCheck"],
+        "subnetId": found["SubnetId"],
+        **api.tag_outputs({"Tags": found.get("TagSet", [])}, state),
+    }
+
+
+def update_interface(api: AwsApi, made: str, state: Plain, inputs: Plain, changed: set[str]) -> None:
+    change = api.ec2.modify_network_interface_attribute
+    if "securityGroups" in changed and inputs.get("securityGroups"):
+        change(NetworkInterfaceId=made, Groups=inputs["securityGroups"])
+    if "sourceDestCheck" in changed:
+        change(NetworkInterfaceId=made, SourceDestCheck={"Value": inputs["sourceDestCheck"]})
+    if "description" in changed:
+        change(NetworkInterfaceId=made, Description={"Value": inputs.get("description") or ""})
+    api.retag(made, state, inputs)
+
+
 KINDS = {
+    "aws:ec2/networkInterface:NetworkInterface": Kind(
+        resource="pulumi_aws.ec2.network_interface:NetworkInterface",
+        create=create_interface,
+        read=read_interface,
+        update=update_interface,
+        delete=lambda api, made, state: remove(api.ec2.delete_network_interface, NetworkInterfaceId=made),
+        in_place=words("securityGroups sourceDestCheck description tags"),
+        replaces=words("subnetId privateIps region"),
+        computed=words("privateIps securityGroups description"),
+        unordered=words("securityGroups privateIps"),
+        defaults={"sourceDestCheck": True},
+    ),
     "aws:ec2/eip:Eip": Kind(
         resource="pulumi_aws.ec2.eip:Eip",
         create=create_address,

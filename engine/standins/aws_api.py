@@ -105,7 +105,12 @@ def remove(call: Callable[..., Any], **arguments: Any) -> None:
         except ClientError as error:
             if is_gone(error):
                 return
-            busy = error.response["Error"]["Code"] in ("DependencyViolation", "InvalidIPAddress.InUse")
+            busy = error.response["Error"]["Code"] in (
+                "DependencyViolation",
+                "InvalidIPAddress.InUse",
+                "InvalidNetworkInterface.InUse",
+                "InvalidParameterValue.InUse",
+            )
             if not busy or time.monotonic() > deadline:
                 raise
             time.sleep(POLL_SECONDS)

@@ -113,6 +113,21 @@ def get_subnet(api: AwsApi, args: Plain) -> Plain:
     }
 
 
+def get_gateway(api: AwsApi, args: Plain) -> Plain:
+    filters = [*(_filters(args.get("filters")) or []), *_tag_filters(args)]
+    if args.get("internetGatewayId"):
+        filters.append({"Name": "internet-gateway-id", "Values": [args["internetGatewayId"]]})
+    found = api.ec2.describe_internet_gateways(**present(Filters=filters or None))["InternetGateways"]
+    if len(found) != 1:
+        raise Failure(f"{'no' if not found else 'multiple'} matching EC2 Internet Gateway found")
+    gateway = found[0]
+    attachments = [{"state": a["State"], "vpcId": a["VpcId"]} for a in gateway.get("Attachments", [])]
+    made = gateway["InternetGatewayId"]
+    tags = {tag["Key"]: tag["Value"] for tag in gateway.get("Tags", [])}
+    owner = gateway.get("OwnerId") or api.account()
+    return {"id": made, "internetGatewayId": made, "attachments": attachments, "ownerId": owner, "tags": tags}
+
+
 def get_parameter(api: AwsApi, args: Plain) -> Plain:
     decrypted = args.get("withDecryption", True)
     found = api.client("ssm").get_parameter(Name=args["name"], WithDecryption=decrypted)["Parameter"]
@@ -149,6 +164,11 @@ INVOKES: dict[str, tuple[str, Callable[[AwsApi, Plain], Plain], frozenset[str]]]
     "aws:ec2/getVpc:getVpc": ("pulumi_aws.ec2.get_vpc:get_vpc", get_vpc, frozenset()),
     "aws:ec2/getSubnet:getSubnet": ("pulumi_aws.ec2.get_subnet:get_subnet", get_subnet, frozenset()),
     "aws:ec2/getSubnets:getSubnets": ("pulumi_aws.ec2.get_subnets:get_subnets", get_subnets, frozenset()),
+    "aws:ec2/getInternetGateway:getInternetGateway": (
+        "pulumi_aws.ec2.get_internet_gateway:get_internet_gateway",
+        get_gateway,
+        frozenset(),
+    ),
     "aws:ssm/getParameter:getParameter": (
         "pulumi_aws.ssm.get_parameter:get_parameter",
         get_parameter,

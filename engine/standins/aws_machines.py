@@ -47,6 +47,10 @@ def create_instance(api: AwsApi, inputs: Plain) -> str:
         if "SecurityGroupIds" in network:
             interface["Groups"] = network.pop("SecurityGroupIds")
         network = {"NetworkInterfaces": [{**interface, **network}]}
+    if primary := inputs.get("primaryNetworkInterface"):
+        if network:
+            raise Failure(f"primaryNetworkInterface brings these itself: {', '.join(network)}")
+        network = {"NetworkInterfaces": [{"DeviceIndex": 0, "NetworkInterfaceId": primary["networkInterfaceId"]}]}
     placement = present(
         AvailabilityZone=inputs.get("availabilityZone"),
         GroupName=inputs.get("placementGroup"),
@@ -137,16 +141,20 @@ def read_instance(api: AwsApi, made: str, state: Plain) -> Plain | None:
         "keyName": found.get("KeyName") or None,
         "metadataOptions": {name: options[key] for name, key in METADATA.items() if key in options},
         "placementGroup": found["Placement"].get("GroupName") or None,
+        "primaryNetworkInterface": {
+            "networkInterfaceId": interface.get("NetworkInterfaceId"),
+            "deleteOnTermination": interface.get("Attachment", {}).get("DeleteOnTermination", False),
+        },
         "primaryNetworkInterfaceId": interface.get("NetworkInterfaceId"),
         "privateDns": found.get("PrivateDnsName"),
         "privateIp": found.get("PrivateIpAddress"),
         "publicDns": found.get("PublicDnsName") or "",
         "publicIp": found.get("PublicIpAddress") or "",
         "rootBlockDevice": _root_volume(api, found),
-        "sourceDestCheck": found.get("SourceDestCheck", interface.get("SourceDestCheck")),
+        "sourceDestCheck": found.get("SourceDestCheck", True) and interface.get("SourceDestCheck", True),
         "subnetId": found.get("SubnetId"),
         "tenancy": found["Placement"].get("Tenancy"),
-        "vpcSecurityGroupIds": [group["GroupId"] for group in found["SecurityGroups"]],
+        "vpcSecurityGroupIds": [group["GroupId"] for group in interface.get("Groups") or found["SecurityGroups"]],
         **api.tag_outputs(found, state),
     }
 
@@ -223,11 +231,11 @@ KINDS = {
         ),
         replaces=words(
             "ami subnetId keyName privateIp availabilityZone associatePublicIpAddress placementGroup tenancy"
-            " ebsOptimized region"
+            " ebsOptimized primaryNetworkInterface region"
         ),
         computed=words(
             "privateIp availabilityZone associatePublicIpAddress keyName placementGroup tenancy subnetId"
-            " vpcSecurityGroupIds metadataOptions rootBlockDevice ebsOptimized"
+            " vpcSecurityGroupIds metadataOptions rootBlockDevice ebsOptimized primaryNetworkInterface"
         ),
         defaults={"sourceDestCheck": True, "userDataReplaceOnChange": False},
         unordered=words("vpcSecurityGroupIds"),

@@ -45,6 +45,7 @@ class Kind:
     in_place: frozenset[str] = frozenset()
     replaces: frozenset[str] = frozenset()
     computed: frozenset[str] = frozenset()  # inputs that the cloud chooses if the program does not
+    filled_in: frozenset[str] = frozenset()  # inputs that the cloud completes with what a preview cannot know
     defaults: Mapping[str, Any] = None  # type: ignore[assignment]
     unordered: frozenset[str] = frozenset()
     autoname: str = ""  # input that the official plugin makes from the resource's name
@@ -132,6 +133,7 @@ class CloudProvider(p.Provider):
         if request.preview:
             own = sdk_schema.outputs_of(kind.resource) - sdk_schema.inputs_of(kind.resource).keys()
             awaited = {name: unknown() for name in own | kind.computed if name not in inputs}
+            awaited |= {name: unknown() for name in kind.filled_in if name in inputs}
             return p.CreateResponse(None, {**inputs, **awaited})
         values = number(plain(to_property(inputs)))
 
@@ -165,7 +167,8 @@ class CloudProvider(p.Provider):
         news = self.with_defaults(kind, request.news)
         kept = {name: v for name, v in request.olds.items() if name not in kind.handled or name in kind.computed}
         if request.preview:
-            return p.UpdateResponse({**kept, **news})
+            known = {name: request.olds[name] for name in kind.filled_in & request.olds.keys()}
+            return p.UpdateResponse({**kept, **news, **known})
         values, state = number(plain(to_property(news))), number(plain(to_property(request.olds)))
         changed = {name for name in kind.in_place if values.get(name) != state.get(name)}
 
@@ -225,6 +228,9 @@ def _as_given(held: PropertyValue, given: PropertyValue) -> PropertyValue:
     """Return of an object only what the program gave: the cloud fills in the rest by itself."""
     if isinstance(held.value, Mapping) and isinstance(given.value, Mapping):
         kept = {key: _as_given(held.value[key], item) for key, item in given.value.items() if key in held.value}
+        return PropertyValue(kept, is_secret=held.is_secret)
+    if isinstance(held.value, tuple) and isinstance(given.value, tuple) and len(held.value) == len(given.value):
+        kept = [_as_given(one, other) for one, other in zip(held.value, given.value, strict=True)]
         return PropertyValue(kept, is_secret=held.is_secret)
     return held
 

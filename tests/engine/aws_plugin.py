@@ -17,6 +17,7 @@ GATEWAY, TABLE, ROUTE = (
     "aws:ec2/route:Route",
 )
 ASSOCIATION, NAT = "aws:ec2/routeTableAssociation:RouteTableAssociation", "aws:ec2/natGateway:NatGateway"
+INTERFACE = "aws:ec2/networkInterface:NetworkInterface"
 EIP, EIP_ASSOCIATION = "aws:ec2/eip:Eip", "aws:ec2/eipAssociation:EipAssociation"
 GROUP, KEY, INSTANCE = "aws:ec2/securityGroup:SecurityGroup", "aws:ec2/keyPair:KeyPair", "aws:ec2/instance:Instance"
 INGRESS, EGRESS = (

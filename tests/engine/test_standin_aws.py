@@ -14,6 +14,7 @@ from tests.engine.aws_plugin import (
     GROUP,
     INGRESS,
     INSTANCE,
+    INTERFACE,
     KEY,
     NAT,
     ROUTE,
@@ -159,6 +160,24 @@ def test_an_elastic_ip_moves_to_another_instance(aws, instance):
     assert not joined.refresh() and address.refresh()
     address.delete()
     assert not address.refresh()
+
+
+def test_an_address_on_an_interface_outlives_the_instance(aws, subnet, group, image):
+    interface = aws.make(INTERFACE, subnetId=subnet.id, securityGroups=[group.id], sourceDestCheck=False)
+    address = aws.make(EIP, domain="vpc", networkInterface=interface.id)
+    primary = {"networkInterfaceId": interface.id}
+    hub = aws.make(INSTANCE, ami=image, instanceType="t4g.small", primaryNetworkInterface=primary)
+    assert (hub["publicIp"], hub["privateIp"]) == (address["publicIp"], interface["privateIp"])
+    assert hub["sourceDestCheck"] is False and hub["vpcSecurityGroupIds"] == [group.id]
+    assert hub.diff().diffs == ["sourceDestCheck"], "the instance's own default would turn it on again, as on AWS"
+    assert interface.refresh() and interface.diff().diffs == [] and address.refresh() and address.diff().diffs == []
+    with pytest.raises(Failure, match="brings these itself"):
+        aws.make(INSTANCE, ami=image, instanceType="t4g.small", primaryNetworkInterface=primary, subnetId=subnet.id)
+    hub.delete()
+    assert interface.refresh() and address.refresh()
+    address.delete()
+    interface.delete()
+    assert not interface.refresh()
 
 
 def test_a_security_group_holds_the_rules_that_it_was_given_and_no_other(aws, vpc, cloud):
