@@ -1,10 +1,13 @@
 """Every file of the lab stack's machines, with fixed endpoints and keys: what golden files and checkers read."""
 
+from dataclasses import replace
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from components.model import render
-from components.model.boot import cloud_config
+from components.model.boot import brought_script, cloud_config
 from components.model.stackfile import load_file
+from components.model.topology import BroughtMachine
 
 ROOT = Path(__file__).parents[1]
 TOPOLOGY = load_file(ROOT / "stacks" / "Pulumi.lab.yaml", ("lab",))
@@ -27,6 +30,23 @@ def host_bundle(host):
     own_hubs = [(hub, ENDPOINTS[hub.key]) for hub in TOPOLOGY.hubs if hub.site == host.site]
     files = render.host_files(host, TOPOLOGY.overlay, own_hubs)
     return files | render.host_pki_files("CA\n", "CERTIFICATE\n", "KEY\n", "TLS-CRYPT-V2\n")
+
+
+def gateway_filter():
+    """The packet filter of a hub by which its site's private machines go out, and whose SSH has another port."""
+    own = BroughtMachine("192.0.2.1", "admin", "ssh-ed25519 AAAA", 2222)
+    hub = replace(TOPOLOGY.hubs[0], machine=own)
+    files = render.hub_files(hub, TOPOLOGY.overlay, "192.0.2.1", IPv4Network("172.30.1.0/24"))
+    return files["/etc/nftables.conf"].content
+
+
+def brought_scripts():
+    """What is run on a machine of the user's own, name -> text."""
+    values = {"packages": render.HOST_PACKAGES, "login_public_key": "ssh-ed25519 AAAALOGIN"}
+    return {
+        "prepare": brought_script("prepare.sh.j2", "vcubev", **values),
+        "leave": brought_script("leave.sh.j2", "vcubev"),
+    }
 
 
 def user_data():

@@ -43,7 +43,7 @@ class Recorder(pulumi.runtime.Mocks):
         self.secret[key] = {name for name, value in args.inputs.items() if _is_secret(value)}
         args.inputs = _unwrapped(args.inputs)
         self.made[key] = args
-        digest = hashlib.sha256(f"{args.typ}|{args.name}".encode()).hexdigest()
+        digest = digest_of(args.typ, args.name)
         if args.typ == "pulumi:index:Stash":
             return f"{args.name}-id", {**args.inputs, "output": args.inputs["input"]}
         number = str(int(digest[:7], 16)) if args.typ.startswith(NUMBERING) else f"{args.name}-id"
@@ -65,6 +65,11 @@ class Monitor(MockMonitor):
     def RegisterResource(self, request: Any) -> Any:  # the engine's name
         self.mocks.options[request.type, request.name] = request
         return super().RegisterResource(request)
+
+
+def digest_of(typ: str, name: str) -> str:
+    """Return what a resource's made-up outputs come from."""
+    return hashlib.sha256(f"{typ}|{name}".encode()).hexdigest()
 
 
 def _is_secret(value: Any) -> bool:
