@@ -61,8 +61,9 @@ FACTS = CloudFacts(
     credentials=((TOKEN,),),
 )
 MACHINE_LABEL_LONGEST, FIREWALL_LABEL_LONGEST = 64, 32
-# Linode's own router in each subnet is the first address after the network's; the first that is free follows.
-ROUTER, FIRST_FREE = 1, 2
+# Linode's own router in each subnet is the first address after the network's, and the last two are its own as well. It gives
+# machines the lowest that is free, so the hub's constant address is the highest: one that comes before it can't take it.
+ROUTER, LAST_FREE = 1, -3
 METADATA = "169.254.169.254/32"
 # Linode asks for a password or a key for root with every image. A password would lie in the state; this key is no
 # one's: made of a text, not of a private key. Who may log in is in user_data.
@@ -134,7 +135,7 @@ class Cloud:
     def launch(self, name: str, network: LinodeNetwork, spec: MachineSpec, opts: ResourceOptions) -> VirtualMachine:
         vpc = linode.InstanceInterfaceArgs(purpose="vpc", subnet_id=network.subnet_id, primary=not spec.public)
         if spec.gateway:
-            vpc.ipv4 = linode.InstanceInterfaceIpv4Args(vpc=str(self._site.underlay[FIRST_FREE]))
+            vpc.ipv4 = linode.InstanceInterfaceIpv4Args(vpc=str(self._site.underlay[LAST_FREE]))
         public = linode.InstanceInterfaceArgs(purpose="public", primary=True)
         apart = spec.apart and network.placement_group_id is not None
         instance = linode.Instance(
@@ -179,7 +180,7 @@ class Cloud:
         router = self._site.underlay[ROUTER]
         return [
             f"ip route replace {METADATA} via {router}",
-            f"ip route replace default via {self._site.underlay[FIRST_FREE]}",
+            f"ip route replace default via {self._site.underlay[LAST_FREE]}",
         ]
 
 

@@ -12,6 +12,8 @@ from .cloud_kinds import Kind, Plain, words
 from .linode_api import LinodeApi, await_state, given
 from .properties import Failure
 
+SPECS = {"accelerated_devices": "acceleratedDevices"}
+
 
 def create_instance(api: LinodeApi, inputs: Plain) -> str:
     metadata = next(iter(inputs.get("metadatas") or []), None)
@@ -144,7 +146,8 @@ def read_instance(api: LinodeApi, made: str, state: Plain) -> Plain | None:
         "hasUserData": found["has_user_data"],
         "hostUuid": found["host_uuid"],
         "capabilities": found.get("capabilities"),
-        "specs": found["specs"],
+        # Terraform has no single nested object here, and the SDK follows it.
+        "specs": [{SPECS.get(key, key): value for key, value in found["specs"].items()}],
         "booted": found["status"] == "running",
         "watchdogEnabled": found["watchdog_enabled"],
         "diskEncryption": found.get("disk_encryption"),

@@ -49,6 +49,12 @@ def problems(resource: str, values: Mapping[str, PropertyValue]) -> Iterator[tup
     yield from _object_problems("", inputs_of(resource), values)
 
 
+def state_problems(resource: str, state: Mapping[str, PropertyValue]) -> list[tuple[str, str]]:
+    """Return what of a state the SDK could not read back; what names that are not in it mean, it never asks."""
+    types = _types.input_type_types(_class(resource, "_{}State"))
+    return list(_object_problems("", types, {name: value for name, value in state.items() if name in types}))
+
+
 def _object_problems(
     path: str, types: Mapping[str, Any], values: Mapping[str, PropertyValue]
 ) -> Iterator[tuple[str, str]]:

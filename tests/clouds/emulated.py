@@ -26,7 +26,12 @@ class EmulatedStack:
         name = f"{PROJECT}.{stack}"
         self.aws = CloudProcess("tests.clouds.aws_cloud", name, self.log)
         self.linode = CloudProcess("tests.clouds.linode_cloud", name, self.log)
+        state = directory / "backend"
+        state.mkdir(exist_ok=True)
         self.tree.environment |= {
+            # As a user of real clouds, who has chosen where the state lies.
+            "PULUMI_BACKEND_URL": f"file://{state}",
+            "PULUMI_CONFIG_PASSPHRASE": "emulated",
             "AWS_ENDPOINT_URL": self.aws.url,
             "AWS_ACCESS_KEY_ID": "emulated",
             "AWS_SECRET_ACCESS_KEY": "emulated-secret-key",

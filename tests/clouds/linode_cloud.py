@@ -176,36 +176,6 @@ def resize_instance(cloud: LinodeCloud, ids: dict[str, str], body: Thing) -> Any
     return {}
 
 
-@route("GET /linode/instances/{id}/ips")
-def instance_ips(cloud: LinodeCloud, ids: dict[str, str], body: Thing) -> Any:
-    machine = cloud.instance(ids)
-    inside = [{"address": i["ipv4"]["vpc"], "vpc_id": i["vpc_id"]} for i in machine["_interfaces"] if "vpc_id" in i]
-    public = [{"address": address, "public": True, "type": "ipv4"} for address in machine["_public"]]
-    return {"ipv4": {"public": public, "private": [], "shared": [], "reserved": [], "vpc": inside}, "ipv6": {}}
-
-
-@route("GET /linode/instances/{id}/configs")
-def instance_configs(cloud: LinodeCloud, ids: dict[str, str], body: Thing) -> Any:
-    machine = cloud.instance(ids)
-    return page([{"id": machine["id"], "label": "config", "interfaces": [shown(i) for i in machine["_interfaces"]]}])
-
-
-@route("GET /linode/instances/{id}/interfaces")
-def instance_interfaces(cloud: LinodeCloud, ids: dict[str, str], body: Thing) -> Any:
-    found = []
-    machine = cloud.instance(ids)
-    for one in machine["_interfaces"]:
-        held = {"id": one["id"], "firewall_id": one.get("firewall_id")}
-        held["default_route"] = one["_given"].get("default_route", {"ipv4": True, "ipv6": True})
-        if one["purpose"] == "public":
-            held["public"] = {"ipv4": {"addresses": [{"address": a, "primary": True} for a in machine["_public"]]}}
-        elif one["purpose"] == "vpc":
-            address = {"address": one["ipv4"]["vpc"], "primary": True, "nat_1_1_address": None}
-            held["vpc"] = {"subnet_id": one["subnet_id"], "vpc_id": one["vpc_id"], "ipv4": {"addresses": [address]}}
-        found.append(held)
-    return {"interfaces": found}
-
-
 @route("GET /vpcs")
 def list_vpcs(cloud: LinodeCloud, ids: dict[str, str], body: Thing) -> Any:
     return page(cloud.account.vpcs.values())
@@ -286,7 +256,7 @@ def delete_subnet(cloud: LinodeCloud, ids: dict[str, str], body: Thing) -> Any:
     return {}
 
 
-from tests.clouds import linode_guards  # noqa: E402, F401  (its routes)
+from tests.clouds import linode_guards, linode_interfaces  # noqa: E402, F401  (their routes)
 
 
 def make(stack: tuple[str, str] | None) -> LinodeCloud:

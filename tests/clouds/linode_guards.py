@@ -12,6 +12,11 @@ def _firewall(cloud: LinodeCloud, ids: dict[str, str]) -> Thing:
     return _held(cloud.account.firewalls, ids["id"])
 
 
+@route("GET /profile")
+def get_profile(cloud: LinodeCloud, ids: dict[str, str], body: Thing) -> Any:
+    return {"uid": 1, "username": "emulated", "email": "nobody@example.com"}
+
+
 @route("GET /networking/firewalls")
 def list_firewalls(cloud: LinodeCloud, ids: dict[str, str], body: Thing) -> Any:
     return page(cloud.account.firewalls.values())

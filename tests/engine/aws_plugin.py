@@ -7,6 +7,7 @@ from typing import Any
 
 from pulumi.provider.experimental import provider as p
 
+from engine.standins import sdk_schema
 from engine.standins.aws import AwsProvider
 from engine.standins.properties import Failure, Properties, plain, to_property
 
@@ -60,6 +61,8 @@ class Made:
 
     def __init__(self, plugin: CloudPlugin, kind: str, made: str, state: Properties, inputs: Properties) -> None:
         self.plugin, self.kind, self.id, self.state, self.inputs = plugin, kind, made, state, inputs
+        wrong = sdk_schema.state_problems(plugin.provider.kinds[kind].resource, state)
+        assert not wrong, ("the SDK would not read this state", wrong)
 
     def __getitem__(self, name: str) -> Any:
         return plain(self.state[name])
