@@ -2,7 +2,7 @@
 
 import pulumi
 
-from components.clouds import known_clouds
+from components.clouds import known_clouds, sign_in
 from components.mesh import Mesh, MeshArgs
 from components.model.config import config_values
 from components.model.errors import StackErrors
@@ -12,6 +12,6 @@ try:
     topology = load(config_values(pulumi.runtime.config.CONFIG.get()), known_clouds())
 except StackErrors as errors:
     raise pulumi.RunError(str(errors)) from None
-mesh = Mesh(pulumi.get_stack(), MeshArgs(topology))
+mesh = Mesh(pulumi.get_stack(), MeshArgs(topology, sign_in(topology)))
 for output, value in mesh.stack_outputs().items():
     pulumi.export(output, value)

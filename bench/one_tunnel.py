@@ -1,4 +1,4 @@
-"""Hosts with one tunnel each, as OpenVPN has it by itself: a list of hubs, and its own ping-restart to leave a dead one."""
+"""Hosts with one tunnel each, as OpenVPN has it by itself: a list of hubs, and ping-restart to leave a dead one."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def begin(world: World, hosts: Sequence[str]) -> None:
         world.run(
             host,
             f"systemctl stop {AGENT} vcubev-path@1.service vcubev-path@2.service\n"
-            # The agent's own routes; those of the device itself stay.
-            "for family in -4 -6; do ip $family route show metric 10 | while read -r route; do"
-            " ip $family route del $route; done; done\n"
+            # The agent's own routes; those of the devices themselves stay.
+            ". /etc/vcubev/overlay.env\n"
+            "ip -4 route del $OVERLAY_IPV4 metric 10; ip -6 route del $OVERLAY_IPV6 metric 10\n"
             f"systemd-run --quiet --unit={TUNNEL} openvpn --config /etc/vcubev/path.conf --dev path1 --proto udp4"
             f" --key {PKI}/key.pem --tls-crypt-v2 {PKI}/tls-crypt-v2.key --explicit-exit-notify 1 --fast-io"
             f" {TIMERS} {remotes}\n",

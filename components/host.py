@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pulumi import ComponentResource, Output, ResourceOptions
+from pulumi import ComponentResource, Resource, ResourceOptions
 
-from components.clouds import CloudApi, SiteNetwork
+from components.clouds import CloudApi, Firewall, SiteNetwork
 from components.hub import Hub
 from components.machine import Machine, MachineArgs
 from components.model.policy import Policy
@@ -26,10 +26,11 @@ class HostArgs:
     policy: Policy
     cloud: CloudApi
     network: SiteNetwork
-    firewall_id: Output[str]
+    firewall: Firewall
     authority: Authority
     own_hubs: Sequence[Hub]  # of its site: from them it hears of all others
     gateway: Machine  # the hub through which SSH reaches a private host
+    launch_after: tuple[Resource, ...] = ()  # what gives a private host the internet
 
 
 class Host(ComponentResource):
@@ -46,13 +47,16 @@ class Host(ComponentResource):
             MachineArgs(
                 cloud=args.cloud,
                 network=args.network,
-                firewall_id=args.firewall_id,
+                firewall=args.firewall,
                 authority=args.authority,
                 packages=HOST_PACKAGES,
                 public=not args.host.private,
                 gateway=args.gateway if args.host.private else None,
                 size=args.site.size,
                 image=args.site.image,
+                zone=args.host.zone,
+                brought=args.host.machine,
+                launch_after=args.launch_after if args.host.private else (),
             ),
             child,
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pulumi import ComponentResource, Output, Resource, ResourceOptions
 
-from components.clouds import CloudApi, SiteNetwork
+from components.clouds import CloudApi, Firewall, SiteNetwork
 from components.machine import Machine, MachineArgs
 from components.model.policy import Policy
 from components.model.render import HUB_PACKAGES, HUB_UNITS, hub_files, hub_pki_files
@@ -24,7 +24,7 @@ class HubArgs:
     policy: Policy
     cloud: CloudApi
     network: SiteNetwork
-    firewall_id: Output[str]
+    firewall: Firewall
     authority: Authority
     after: Resource | None = None  # the hub before this one, installed: no two change at once
 
@@ -44,13 +44,16 @@ class Hub(ComponentResource):
             MachineArgs(
                 cloud=args.cloud,
                 network=args.network,
-                firewall_id=args.firewall_id,
+                firewall=args.firewall,
                 authority=args.authority,
                 packages=HUB_PACKAGES,
                 public=True,
                 size=args.hub.size or args.site.size,
                 image=args.hub.image or args.site.image,
-                rolling=True,
+                zone=args.hub.zone,
+                is_hub=True,
+                is_gateway=args.site.network.nat == "hub" and args.hub == args.site.gateway,
+                brought=args.hub.machine,
                 after=args.after,
             ),
             child,
@@ -59,12 +62,13 @@ class Hub(ComponentResource):
         self.installed = self.machine.install(
             f"{name}-install",
             "hub",
-            lambda endpoint, **pki: {
-                **hub_files(args.hub, args.overlay, endpoint, args.policy),
+            lambda endpoint, gateway_for, **pki: {
+                **hub_files(args.hub, args.overlay, endpoint, args.policy, gateway_for),
                 **hub_pki_files(**pki),
             },
             {
                 "endpoint": self.machine.address,
+                "gateway_for": args.site.underlay if args.site.network.nat == "hub" else None,
                 "ca_pem": args.authority.certificate_pem,
                 "certificate_pem": identity.certificate_pem,
                 "key_pem": identity.key_pem,

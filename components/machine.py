@@ -15,8 +15,10 @@ import pulumi_tls as tls
 from pulumi import ComponentResource, CustomTimeouts, Input, Output, Resource, ResourceOptions, Stash
 from pulumi_command import remote
 
-from components.clouds import CloudApi, MachineSpec, SiteNetwork, VirtualMachine
-from components.model.render import FileSpec, cloud_config
+from components.clouds import CloudApi, Firewall, MachineSpec, SiteNetwork, VirtualMachine
+from components.model.boot import brought_script, cloud_config
+from components.model.render import FileSpec
+from components.model.topology import SSH_PORT, BroughtMachine
 from components.pki import Authority
 
 LOGIN_USER = "vcubev"
@@ -41,15 +43,19 @@ class MachineArgs:
 
     cloud: CloudApi
     network: SiteNetwork
-    firewall_id: Output[str]
+    firewall: Firewall
     authority: Authority
     packages: tuple[str, ...]
     public: bool
     gateway: Machine | None = None  # the hub through which a machine with no public address is reached
     size: str | None = None
     image: str | None = None
-    rolling: bool = False  # made anew for another size or image only when its turn comes: after `after`
-    after: Resource | None = None
+    zone: int = 0
+    is_hub: bool = False  # forwards, stands apart from its like, and is made anew only when its turn comes
+    after: Resource | None = None  # what comes before its turn
+    is_gateway: bool = False
+    brought: BroughtMachine | None = None
+    launch_after: tuple[Resource, ...] = ()
 
 
 class Machine(ComponentResource):
@@ -76,15 +82,15 @@ class Machine(ComponentResource):
             login_public_key=args.authority.login_public_key,
             ssh_host_private_key=seeded.private_key_openssh,
             ssh_host_public_key=seeded.public_key_openssh,
+            boot_commands=[] if args.public else args.network.private_boot_commands,
         ).apply(lambda values: cloud_config(**values))
-        spec = MachineSpec(args.public, Output.secret(user_data), args.firewall_id, args.size, args.image)
-        self.vm = args.cloud.launch(name, args.network, spec, ResourceOptions(parent=self, depends_on=self._turn()))
+        self.vm = self._launch(Output.secret(user_data))
         self.address = self.vm.public_address if args.public else self.vm.private_address
         # As things stood when this instance was made. Once its seeded key is gone the command can never run again, so
         # nothing that changes later (the gateway's key, this program) may ask for it.
         met = Stash(
             f"{name}-met",
-            input={"connection": self._connection(seeded.public_key_openssh), "create": FIRST_CONTACT},
+            input=self._first_contact(seeded.public_key_openssh),
             opts=ResourceOptions(parent=self, replacement_trigger=self.vm.instance_id),
         )
         first_contact = remote.Command(
@@ -94,7 +100,12 @@ class Machine(ComponentResource):
             triggers=[self.vm.instance_id],
             add_previous_output_in_env=False,
             logging=remote.Logging.NONE,
-            opts=ResourceOptions(parent=self, deleted_with=self.vm.resource, custom_timeouts=TIMEOUTS),
+            opts=ResourceOptions(
+                parent=self,
+                depends_on=list(self.vm.ready),
+                deleted_with=self.vm.resource,
+                custom_timeouts=TIMEOUTS,
+            ),
         )
         self.host_key = first_contact.stdout.apply(lambda text: text.strip())
         self.register_outputs({"address": self.address, "host_key": self.host_key})
@@ -125,7 +136,7 @@ class Machine(ComponentResource):
             name,
             connection=self._connection(self.host_key),
             create=RUN_INSTALLER + "install",
-            delete=RUN_INSTALLER + "remove" if remove else None,
+            delete=self._removal(remove),
             stdin=secret,
             # No triggers: a new instance has a new host key, and a changed connection asks for an update, which
             # installs again. A replacement would then run `delete`, on the machine that has just got its files.
@@ -135,25 +146,66 @@ class Machine(ComponentResource):
         )
 
     def _turn(self) -> Input[list[Resource]]:
-        """Return what must be done before this machine may be made anew; nothing where it is made for the first time.
+        """Return what must be done before this machine may be made, or for a hub made anew.
 
         The state keeps the run that first made it: all machines of a new network are made side by side, and from
         then on one replacement waits for the other.
         """
         args = self._args
-        if not args.rolling:
-            return []
+        first = list(args.launch_after)
+        if not args.is_hub:
+            return first
         opts = ResourceOptions(parent=self, ignore_changes=["input"])
         first_made_in = Stash(f"{self._name}-first-made", input=THIS_RUN, opts=opts).output
-        after = [args.after] if args.after else []
-        return first_made_in.apply(lambda run: [] if run == THIS_RUN else after)
+        anew = [*first, args.after] if args.after else first
+        return first_made_in.apply(lambda run: first if run == THIS_RUN else anew)
 
-    def _connection(self, host_key: Input[str]) -> remote.ConnectionArgs:
+    def _launch(self, user_data: Output[str]) -> VirtualMachine:
+        args = self._args
+        spec = MachineSpec(
+            public=args.public,
+            firewall=args.firewall,
+            user_data=user_data,
+            size=args.size,
+            image=args.image,
+            zone=args.zone,
+            apart=args.is_hub,
+            forwards=args.is_hub,
+            gateway=args.is_gateway,
+            brought=args.brought,
+        )
+        opts = ResourceOptions(parent=self, depends_on=self._turn())
+        return args.cloud.launch(self._name, args.network, spec, opts)
+
+    def _first_contact(self, seeded_host_key: Output[str]) -> dict[str, Input[object]]:
+        """Return how a machine is met: as cloud-init has prepared it, or as the user has."""
+        access = self.vm.access
+        if access is None:
+            return {"connection": self._connection(seeded_host_key), "create": FIRST_CONTACT}
+        prepare = self._args.authority.login_public_key.apply(
+            lambda key: brought_script(
+                "prepare.sh.j2", LOGIN_USER, packages=self._args.packages, login_public_key=key.strip()
+            )
+        )
+        connection = self._connection(access.host_key, access.user, access.private_key)
+        return {"connection": connection, "create": prepare.apply(lambda text: text + FIRST_CONTACT)}
+
+    def _removal(self, remove: bool) -> str | None:
+        """Return what deleting a bundle runs. Only a machine that lives on has anything to remove."""
+        if self.vm.resource is not None:
+            return RUN_INSTALLER + "remove" if remove else None
+        leave = "" if remove else "\n" + brought_script("leave.sh.j2", LOGIN_USER)
+        return "set -e\n" + RUN_INSTALLER + "remove" + leave
+
+    def _connection(
+        self, host_key: Input[str], user: str = LOGIN_USER, private_key: Input[str] | None = None
+    ) -> remote.ConnectionArgs:
         gateway = self._args.gateway
         proxy = None
         if gateway is not None:
             proxy = remote.ProxyConnectionArgs(
                 host=gateway.address,
+                port=_unusual(gateway.vm.ssh_port),
                 user=LOGIN_USER,
                 private_key=self._args.authority.login_private_key,
                 host_key=gateway.host_key,
@@ -161,12 +213,18 @@ class Machine(ComponentResource):
             )
         return remote.ConnectionArgs(
             host=self.address,
-            user=LOGIN_USER,
-            private_key=self._args.authority.login_private_key,
+            port=_unusual(self.vm.ssh_port),
+            user=user,
+            # The login user has the stack's key; another has the user's own, or what the SSH agent holds.
+            private_key=self._args.authority.login_private_key if user == LOGIN_USER else private_key,
             host_key=host_key,
             dial_error_limit=DIAL_ERROR_LIMIT,
             proxy=proxy,
         )
+
+
+def _unusual(port: int) -> int | None:
+    return None if port == SSH_PORT else port
 
 
 def _bundle(name: str, files: Mapping[str, FileSpec], units: tuple[str, ...], rolling: bool) -> str:

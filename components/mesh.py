@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from pulumi import ComponentResource, Output, ResourceOptions
 
+from components.clouds import Account
 from components.host import Host
 from components.link import Link
 from components.machine import LOGIN_USER, Machine
-from components.model.topology import Topology
+from components.model.topology import SSH_PORT, Topology
 from components.pki import Authority
 from components.site import Site, SiteArgs
 
@@ -19,6 +21,8 @@ class MeshArgs:
     """The whole network, as `components.model.stackfile.load` returns it."""
 
     topology: Topology
+    # Site name -> its provider instance, as `components.clouds.sign_in` makes them; without, the engine's default ones.
+    accounts: Mapping[str, Account] = field(default_factory=dict)
 
 
 class Mesh(ComponentResource):
@@ -33,16 +37,19 @@ class Mesh(ComponentResource):
         changed_last = None
         for site in topology.sites:
             # One hub after the other: hosts move off the one that changes, and the others must be there to take them.
-            site_args = SiteArgs(site, topology, self.authority, changed_last)
-            self.sites[site.name] = Site(f"{name}-{site.name}", site_args, child)
-            changed_last = self.sites[site.name].hubs[-1].installed
+            account = args.accounts.get(site.name, Account())
+            site_args = SiteArgs(site, topology, self.authority, account, changed_last)
+            own = ResourceOptions(parent=self, providers=list(account.providers))
+            self.sites[site.name] = Site(f"{name}-{site.name}", site_args, own)
+            changed_last = ([changed_last] + [hub.installed for hub in self.sites[site.name].hubs])[-1]
         self.hubs = {hub.view.key: hub for site in self.sites.values() for hub in site.hubs}
         self.links = [
             Link(f"{name}-link-{link.name}", link, self.hubs[link.listener.key], self.hubs[link.dialer.key], child)
             for link in topology.links
         ]
         self.hosts: dict[str, Host] = {
-            host.name: self.sites[host.site].place(f"{name}-{host.name}", host) for host in topology.hosts
+            host.name: self.sites[host.site].place(f"{name}-{host.name}", host, self.sites[host.hub_site].hubs)
+            for host in topology.hosts
         }
         self.register_outputs({})
 
@@ -66,7 +73,7 @@ class Mesh(ComponentResource):
                 "ipv4": str(host.view.address.ipv4),
                 "ipv6": str(host.view.address.ipv6),
                 "ssh": self._ssh(
-                    host.machine, self.sites[host.view.site].hubs[0].view.key if host.view.private else ""
+                    host.machine, self.sites[host.view.hub_site].hubs[0].view.key if host.view.private else ""
                 ),
             }
             for name, host in self.hosts.items()
@@ -78,4 +85,5 @@ class Mesh(ComponentResource):
         }
 
     def _ssh(self, machine: Machine, gateway: str) -> dict[str, object]:
-        return {"address": machine.address, "host_key": machine.host_key, "gateway": gateway}
+        access: dict[str, object] = {"address": machine.address, "host_key": machine.host_key, "gateway": gateway}
+        return access if machine.vm.ssh_port == SSH_PORT else {**access, "port": machine.vm.ssh_port}

@@ -1,9 +1,13 @@
 """Every file of the lab stack's machines, with fixed endpoints and keys: what golden files and checkers read."""
 
+from dataclasses import replace
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from components.model import render
+from components.model.boot import brought_script, cloud_config
 from components.model.stackfile import load, load_file
+from components.model.topology import BroughtMachine
 from tests.model.policy_stack import BASE
 
 ROOT = Path(__file__).parents[1]
@@ -38,10 +42,27 @@ def walls():
     return {f"services:{name}": {rules: files[rules]} for name, files in {**hubs, **hosts}.items()}
 
 
+def gateway_filter():
+    """The packet filter of a hub by which its site's private machines go out, and whose SSH has another port."""
+    own = BroughtMachine("192.0.2.1", "admin", "ssh-ed25519 AAAA", 2222)
+    hub = replace(TOPOLOGY.hubs[0], machine=own)
+    files = render.hub_files(hub, TOPOLOGY.overlay, "192.0.2.1", gateway_for=IPv4Network("172.30.1.0/24"))
+    return files["/etc/nftables.conf"].content
+
+
+def brought_scripts():
+    """What is run on a machine of the user's own, name -> text."""
+    values = {"packages": render.HOST_PACKAGES, "login_public_key": "ssh-ed25519 AAAALOGIN"}
+    return {
+        "prepare": brought_script("prepare.sh.j2", "vcubev", **values),
+        "leave": brought_script("leave.sh.j2", "vcubev"),
+    }
+
+
 def user_data():
     """The user_data of a hub."""
     private = "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n"
-    return render.cloud_config(
+    return cloud_config(
         render.HUB_PACKAGES, "vcubev", "ssh-ed25519 AAAALOGIN\n", private, "ecdsa-sha2-nistp256 AAAAHOST\n"
     )
 

@@ -11,17 +11,17 @@ ROOT = Path(__file__).parents[1]
 COMPONENTS = ROOT / "components"
 # module -> the modules of components/ that it may import
 ARROWS = {
-    "mesh": {"site", "link", "host", "machine", "pki", "model"},
+    "mesh": {"site", "link", "host", "machine", "pki", "clouds", "model"},
     "site": {"hub", "host", "clouds", "pki", "model"},
     "link": {"hub", "model"},
     "host": {"hub", "machine", "pki", "clouds", "model"},
     "hub": {"machine", "pki", "clouds", "model"},
     "machine": {"pki", "clouds", "model"},
     "pki": {"model"},
-    "clouds": {"clouds"},
+    "clouds": {"clouds", "model"},
     "model": {"model"},
 }
-CLOUD_SDKS = {"pulumi_aws", "pulumi_linode", "boto3"}
+CLOUD_SDKS = {"pulumi_aws", "pulumi_linode", "pulumi_hcloud", "boto3", "linode_api4"}
 
 
 def imports(path: Path) -> set[str]:

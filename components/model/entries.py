@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, IPv6Network
-from typing import Annotated, Any
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr
+from pydantic_core import PydanticCustomError
 
 from components.model.addressing import MEMBER_IDS
-from components.model.topology import HOSTS_PORT, HOSTS_TCP_PORT
+from components.model.topology import HOSTS_PORT, HOSTS_TCP_PORT, SSH_PORT
 
 # Parts of a host name: 63 octets (RFC 1123) hold those of stack, site and hub.
 NAME_PATTERN = r"^[a-z]([a-z0-9-]{0,18}[a-z0-9])?$"
 SITE_IDS = range(1, 255)  # the third octet of the default underlay
 DAYS = range(1, 36_501)
+# As useradd(8) allows them. It ends up in commands.
+USER_PATTERN = r"^[a-z_][a-z0-9_-]{0,31}$"
+HOST_KEY_PATTERN = r"^(ssh-ed25519|ecdsa-sha2-nistp(256|384|521)|ssh-rsa) [A-Za-z0-9+/]+={0,3}$"
+# The cloud's own names: of regions, zones, networks, accounts.
+CLOUD_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._/:-]{0,127}$"
 
 
 def _prefix(kind: type) -> BeforeValidator:
@@ -26,9 +32,26 @@ def _prefix(kind: type) -> BeforeValidator:
     return BeforeValidator(parse)
 
 
+def _address(value: object) -> IPv4Address:
+    try:
+        address = IPv4Address(value) if isinstance(value, str) else None
+    except ValueError:
+        address = None
+    if address is None or address.is_unspecified or address.is_multicast or address.is_loopback:
+        raise PydanticCustomError("no_address", "is not the IPv4 address of a machine")
+    return address
+
+
 Name = Annotated[StrictStr, Field(pattern=NAME_PATTERN)]
 IPv4Prefix = Annotated[IPv4Network, _prefix(IPv4Network)]
 IPv6Prefix = Annotated[IPv6Network, _prefix(IPv6Network)]
+MachineAddress = Annotated[IPv4Address, BeforeValidator(_address)]
+UserName = Annotated[StrictStr, Field(pattern=USER_PATTERN, description="a login name")]
+HostKey = Annotated[
+    StrictStr,
+    Field(pattern=HOST_KEY_PATTERN, description="a public host key, two words of /etc/ssh/ssh_host_ed25519_key.pub"),
+]
+CloudName = Annotated[StrictStr, Field(pattern=CLOUD_NAME_PATTERN, description="a name that a cloud gives")]
 MemberId = Annotated[StrictInt, Field(ge=MEMBER_IDS.start, lt=MEMBER_IDS.stop)]
 Port = Annotated[StrictInt, Field(ge=1, le=65_535)]
 Days = Annotated[StrictInt, Field(ge=DAYS.start, lt=DAYS.stop)]
@@ -47,32 +70,52 @@ class RoleEntry(Entry):
     id: Annotated[StrictInt, Field(ge=1)]
 
 
+class BroughtEntry(Entry):
+    address: MachineAddress
+    user: UserName
+    host_key: HostKey
+    port: Port = SSH_PORT
+
+
 class HubEntry(Entry):
     id: MemberId
-    size: StrictStr | None = None
-    image: StrictStr | None = None
+    size: CloudName | None = None
+    image: CloudName | None = None
     port: Port = HOSTS_PORT
     tcp_port: Port = HOSTS_TCP_PORT
+    zone: Annotated[StrictInt, Field(ge=0)] | None = None
+    machine: BroughtEntry | None = None
 
 
 class HostEntry(Entry):
     role: Name
     id: MemberId
     private: StrictBool = False
+    zone: Annotated[StrictInt, Field(ge=0)] | None = None
+    machine: BroughtEntry | None = None
 
 
 class MachineEntry(Entry):
-    size: StrictStr | None = None
-    image: StrictStr | None = None
+    size: CloudName | None = None
+    image: CloudName | None = None
+
+
+class NetworkEntry(Entry):
+    vpc: CloudName | None = None
+    nat: Literal["gateway", "hub"] | None = None
+    zones: list[CloudName] = []
 
 
 class SiteEntry(Entry):
     id: Annotated[StrictInt, Field(ge=SITE_IDS.start, lt=SITE_IDS.stop)]
     cloud: StrictStr
-    region: Annotated[StrictStr, Field(min_length=1)]
+    region: CloudName | None = None
+    account: CloudName | None = None
     underlay: IPv4Prefix | None = None
+    network: NetworkEntry = NetworkEntry()
     machine: MachineEntry = MachineEntry()
     hubs: Any = None  # each entry is checked by itself
+    hubs_of: StrictStr | None = None
     hosts: Any = None
 
 

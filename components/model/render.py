@@ -6,12 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from ruamel.yaml import YAML
-from ruamel.yaml.compat import StringIO
-from ruamel.yaml.scalarstring import LiteralScalarString
 
 from components.model.policy import OPEN, Policy, families
 from components.model.topology import LINK_PORTS, HostView, HubView, LinkView, Overlay
@@ -71,13 +69,20 @@ class FileSpec:
     on_change: tuple[str, ...] = ()
 
 
-def hub_files(hub: HubView, overlay: Overlay, endpoint: str, policy: Policy = OPEN) -> dict[str, FileSpec]:
+def hub_files(
+    hub: HubView,
+    overlay: Overlay,
+    endpoint: str,
+    policy: Policy = OPEN,
+    gateway_for: IPv4Network | None = None,
+) -> dict[str, FileSpec]:
     """Return a hub's files, path -> file. They name no host and no link, so both come and go without them.
 
     Args:
         endpoint: The hub's address on the underlay.
+        gateway_for: The underlay whose private machines reach the internet through this hub.
     """
-    values = {"hub": hub, "member": hub, "overlay": overlay, "policy": policy}
+    values = {"hub": hub, "member": hub, "overlay": overlay, "policy": policy, "gateway_for": gateway_for}
     hosts = (EVERY_TRANSPORT,)
     agent = ("restart vcubev-hub.service",)
     config = {
@@ -169,7 +174,7 @@ def host_files(
     agent = ("restart vcubev-paths.service",)
     config = {
         "host": host.name,
-        "site": host.site,
+        "site": host.hub_site,
         "ipv4": str(host.address.ipv4),
         "ipv6": str(host.address.ipv6),
         "overlay_ipv4": str(overlay.ipv4),
@@ -203,45 +208,6 @@ def host_pki_files(
         f"{PKI}/key.pem": FileSpec(key_pem, "0600", client),
         f"{PKI}/tls-crypt-v2.key": FileSpec(tls_crypt_v2_client_key, "0600", client),
     }
-
-
-def cloud_config(
-    packages: Sequence[str],
-    login_user: str,
-    login_public_key: str,
-    ssh_host_private_key: str,
-    ssh_host_public_key: str,
-) -> str:
-    """Return a machine's user_data: packages, login and the host key of the first contact, and nothing else.
-
-    Source: https://docs.cloud-init.io/en/latest/reference/modules.html
-    """
-    config = {
-        "package_update": True,
-        "packages": list(packages),
-        "disable_root": True,
-        "ssh_pwauth": False,
-        "users": [
-            {
-                "name": login_user,
-                "shell": "/bin/bash",
-                "lock_passwd": True,
-                "sudo": "ALL=(ALL) NOPASSWD:ALL",
-                "ssh_authorized_keys": [login_public_key.strip()],
-            }
-        ],
-        # With keys given, cloud-init makes none of its own.
-        "ssh_deletekeys": True,
-        "ssh_keys": {
-            "ecdsa_private": LiteralScalarString(ssh_host_private_key),
-            "ecdsa_public": ssh_host_public_key.strip(),
-        },
-    }
-    text = StringIO()
-    writer = YAML()
-    writer.width = 4096
-    writer.dump(config, text)
-    return _text("cloud-init/user-data.j2", {"config": text.getvalue()})
 
 
 def _network(kind: str, values: dict[str, object]) -> dict[str, FileSpec]:
@@ -280,14 +246,14 @@ def _json(values: Mapping[str, object], on_change: tuple[str, ...] = ()) -> File
 
 
 def _rendered(template: str, values: dict[str, object], on_change: tuple[str, ...] = ()) -> FileSpec:
-    return FileSpec(_text(template, values), on_change=on_change)
+    return FileSpec(text(template, values), on_change=on_change)
 
 
 def _copied(path: str, mode: str = "0755", on_change: tuple[str, ...] = ()) -> FileSpec:
     return FileSpec((TEMPLATES / path).read_text(), mode, on_change)
 
 
-def _text(template: str, values: dict[str, object]) -> str:
+def text(template: str, values: dict[str, object]) -> str:
     return _environment().get_template(template).render(**CONSTANTS, families=families, **values)
 
 

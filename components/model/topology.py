@@ -10,6 +10,7 @@ from components.model.policy import OPEN, Policy
 LINK_PORTS = range(20_000, 20_256)  # one for each possible hub id, so that it never changes
 HOSTS_PORT = 1194  # OpenVPN's registered port (IANA)
 HOSTS_TCP_PORT = 443  # what networks that block UDP let through
+SSH_PORT = 22
 FIRST_ASN = 4_200_000_000  # private 4-byte range, one number for each hub (RFC 6996; RFC 7938 section 5.2.1)
 
 
@@ -40,6 +41,25 @@ class Role:
 
 
 @dataclass(frozen=True)
+class BroughtMachine:
+    """A machine of the user's own, as SSH first reaches it."""
+
+    address: str  # an IPv4 address: of the internet, or for a private host as its hub reaches it
+    user: str  # may become root by sudo with no password, or is root
+    host_key: str  # "ssh-ed25519 AAAA..."
+    port: int = SSH_PORT
+
+
+@dataclass(frozen=True)
+class NetworkChoice:
+    """What the stack file says of a site's network; see components/clouds."""
+
+    vpc: str = ""  # the cloud's own id of a network that exists; "" to make one
+    nat: str = ""  # "gateway", "hub" or "": how private machines reach the internet
+    zones: tuple[str, ...] = ()  # the cloud's own names; () to leave it to the cloud's module
+
+
+@dataclass(frozen=True)
 class HubView:
     """An OpenVPN server of a site that also routes."""
 
@@ -51,6 +71,12 @@ class HubView:
     tcp_port: int = HOSTS_TCP_PORT  # where they come in when UDP is blocked
     size: str | None = None  # the site's, where it is None
     image: str | None = None
+    zone: int = 0  # failure zone of the site, counted from 0
+    machine: BroughtMachine | None = None
+
+    @property
+    def ssh_port(self) -> int:
+        return self.machine.port if self.machine else SSH_PORT
 
     @property
     def key(self) -> str:
@@ -85,6 +111,14 @@ class HostView:
     id: int
     address: VirtualAddress
     private: bool = False  # has no public address on the underlay
+    hubs_of: str = ""  # the site whose hubs are its own, if its site has none
+    zone: int = 0  # failure zone of the site, counted from 0
+    machine: BroughtMachine | None = None
+
+    @property
+    def hub_site(self) -> str:
+        """Name of the site whose hubs carry it first."""
+        return self.hubs_of or self.site
 
     @property
     def common_name(self) -> str:
@@ -116,6 +150,14 @@ class SiteView:
     hosts: tuple[HostView, ...]
     size: str | None = None
     image: str | None = None
+    network: NetworkChoice = NetworkChoice()
+    account: str = ""  # "" is what the environment signs in to
+    hubs_of: str = ""  # another site, if this one has no hub of its own
+
+    @property
+    def gateway(self) -> HubView | None:
+        """The hub by which private machines go out where `network.nat` is "hub": for life, so not by its name."""
+        return min(self.hubs, key=lambda hub: hub.id, default=None)
 
 
 @dataclass(frozen=True)

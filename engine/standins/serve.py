@@ -17,6 +17,8 @@ UNUSED = ("pulumi.automation", "pulumi.automation._server", "pulumi.dynamic")
 PROVIDERS = {
     "tls": ("pulumi-tls", "engine.standins.tls", "TlsProvider"),
     "command": ("pulumi-command", "engine.standins.command", "CommandProvider"),
+    "aws": ("pulumi-aws", "engine.standins.aws", "AwsProvider"),
+    "linode": ("pulumi-linode", "engine.standins.linode", "LinodeProvider"),
 }
 
 

@@ -14,6 +14,7 @@ class Access:
     address: str
     host_key: str  # "ssh-ed25519 AAAA..."
     gateway: str  # key of the hub to go through; "" for a public machine
+    port: int = 22
 
 
 @dataclass(frozen=True)

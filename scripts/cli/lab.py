@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from components.clouds.lab import DEFAULT_IMAGE
+from components.clouds.lab import FACTS
 from components.model.topology import Topology
 from lab import image, leftovers
 from lab.records import Stack as LabStack
@@ -19,8 +19,10 @@ def prepare(topology: Topology) -> None:
     Raises:
         LabError: This computer cannot run the lab, or there is no such image.
     """
-    require()
-    for name in sorted({site.image or DEFAULT_IMAGE for site in topology.sites}):
+    images = {site.image or FACTS.default_image for site in topology.sites if site.cloud == "lab"}
+    if images:
+        require()
+    for name in sorted(images):
         image.ensure(name)
 
 

@@ -7,12 +7,12 @@ import json
 import shlex
 from collections.abc import Collection, Iterable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import asyncssh
 
 from components.model.render import CONSTANTS
-from scripts.cli.inventory import Inventory, Member
+from scripts.cli.inventory import Access, Inventory, Member
 
 CONNECT_TIMEOUT_SECONDS = 15
 COMMAND_TIMEOUT_SECONDS = 60
@@ -65,21 +65,20 @@ class Observer:
     async def _try(self, member: Member, findings: Findings) -> None:
         try:
             tunnel = self.connections[member.ssh.gateway] if member.ssh.gateway else None
-            self.connections[member.name] = await self._open(member.ssh.address, member.ssh.host_key, tunnel)
+            self.connections[member.name] = await self._open(member.ssh, tunnel)
         except KeyError:
             findings.unreachable[member.name] = f"its gateway {member.ssh.gateway} is not reachable"
         except (OSError, asyncssh.Error, TimeoutError) as problem:
             findings.unreachable[member.name] = str(problem) or type(problem).__name__
 
-    async def _open(
-        self, address: str, host_key: str, tunnel: asyncssh.SSHClientConnection | None
-    ) -> asyncssh.SSHClientConnection:
+    async def _open(self, access: Access, tunnel: asyncssh.SSHClientConnection | None) -> asyncssh.SSHClientConnection:
         connection = await asyncio.wait_for(
             asyncssh.connect(
-                address,
+                access.address,
+                access.port,
                 username=self._inventory.user,
                 client_keys=[self._key],
-                known_hosts=([asyncssh.import_public_key(host_key)], [], []),
+                known_hosts=([asyncssh.import_public_key(access.host_key)], [], []),
                 server_host_key_algs=["ssh-ed25519"],
                 tunnel=tunnel,
                 config=None,
@@ -136,7 +135,7 @@ class Observer:
         hubs = sorted(self._inventory.hubs.values(), key=lambda hub: hub.site == host.site)
         via = next(hub.name for hub in hubs if hub.name in self.connections)
         try:
-            connection = await self._open(host.ipv4, host.ssh.host_key, self.connections[via])
+            connection = await self._open(replace(host.ssh, address=host.ipv4), self.connections[via])
             seen = await asyncio.wait_for(connection.run("ip -4 -o address show dev lo"), COMMAND_TIMEOUT_SECONDS)
         except (OSError, asyncssh.Error, TimeoutError):
             return ""

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pulumi
+from pulumi.runtime.mocks import MockMonitor
 from pulumi.runtime.rpc import _special_sig_key
 from ruamel.yaml import YAML
 
+from components.clouds import known_clouds, sign_in
 from components.mesh import Mesh, MeshArgs
 from components.model.stackfile import load
 
 ROOT = Path(__file__).parents[2]
-CLOUDS = ("lab",)
 
 
 def lab_values() -> dict[str, Any]:
@@ -32,6 +33,8 @@ class Recorder(pulumi.runtime.Mocks):
 
     made: dict[tuple[str, str], pulumi.runtime.MockResourceArgs] = field(default_factory=dict)
     secret: dict[tuple[str, str], set[str]] = field(default_factory=dict)  # the inputs that are secret as a whole
+    options: dict[tuple[str, str], Any] = field(default_factory=dict)  # the engine's request: ignoreChanges and so on
+    asked: list[pulumi.runtime.MockCallArgs] = field(default_factory=list)
 
     def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str, dict[str, Any]]:
         key = (args.typ, args.name)
@@ -40,17 +43,33 @@ class Recorder(pulumi.runtime.Mocks):
         self.secret[key] = {name for name, value in args.inputs.items() if _is_secret(value)}
         args.inputs = _unwrapped(args.inputs)
         self.made[key] = args
-        digest = hashlib.sha256(f"{args.typ}|{args.name}".encode()).hexdigest()
+        digest = digest_of(args.typ, args.name)
         if args.typ == "pulumi:index:Stash":
             return f"{args.name}-id", {**args.inputs, "output": args.inputs["input"]}
-        return f"{args.name}-id", {**args.inputs, **OUTPUTS.get(args.typ, lambda name, digest: {})(args.name, digest)}
+        number = str(int(digest[:7], 16)) if args.typ.startswith(NUMBERING) else f"{args.name}-id"
+        return number, {**args.inputs, **OUTPUTS.get(args.typ, lambda name, digest: {})(args.name, digest)}
 
     def call(self, args: pulumi.runtime.MockCallArgs) -> dict[str, Any]:
-        raise AssertionError(f"the program asks a cloud at preview: {args.token}")
+        assert args.token in LOOK_UPS, f"the program asks a cloud for more than it should: {args.token}"
+        self.asked.append(args)
+        return LOOK_UPS[args.token](args.args)
 
     def of_type(self, *types: str) -> dict[str, dict[str, Any]]:
         """Return name -> inputs of the resources of some types."""
         return {name: args.inputs for (typ, name), args in self.made.items() if typ in types}
+
+
+class Monitor(MockMonitor):
+    """Keeps what mocks are not told: a resource's options."""
+
+    def RegisterResource(self, request: Any) -> Any:  # the engine's name
+        self.mocks.options[request.type, request.name] = request
+        return super().RegisterResource(request)
+
+
+def digest_of(typ: str, name: str) -> str:
+    """Return what a resource's made-up outputs come from."""
+    return hashlib.sha256(f"{typ}|{name}".encode()).hexdigest()
 
 
 def _is_secret(value: Any) -> bool:
@@ -73,7 +92,28 @@ def _key(name: str, digest: str) -> dict[str, Any]:
     }
 
 
+def _address(network: str, digest: str) -> str:
+    return f"{network}.{int(digest[:4], 16) % 254 + 1}"
+
+
+NUMBERING = ("linode:", "hcloud:")  # their ids are numbers
+LOOK_UPS = {
+    "aws:ec2/getAmi:getAmi": lambda args: {"id": f"ami-of-{args['filters'][0]['values'][0]}"},
+    "aws:ec2/getInternetGateway:getInternetGateway": lambda args: {"internetGatewayId": "igw-given"},
+    "aws:index/getAvailabilityZones:getAvailabilityZones": lambda args: {"names": ["zone-a", "zone-b", "zone-c"]},
+}
 OUTPUTS = {
+    "aws:ec2/eip:Eip": lambda name, digest: {
+        "publicIp": _address("198.51.100", digest),
+        "allocationId": f"eipalloc-{digest[:8]}",
+    },
+    "aws:ec2/networkInterface:NetworkInterface": lambda name, digest: {"privateIp": _address("172.30.1", digest)},
+    "linode:index/instance:Instance": lambda name, digest: {
+        "ipv4s": [_address("198.51.100", digest)],
+        "interfaces": [{"purpose": "vpc", "ipv4": {"vpc": _address("172.30.1", digest)}}],
+    },
+    "hcloud:index/primaryIp:PrimaryIp": lambda name, digest: {"ipAddress": _address("198.51.100", digest)},
+    "hcloud:index/server:Server": lambda name, digest: {"networks": [{"ip": _address("172.30.1", digest)}]},
     "tls:index/privateKey:PrivateKey": _key,
     "tls:index/certRequest:CertRequest": lambda name, digest: {"certRequestPem": f"REQUEST {name}\n"},
     "tls:index/selfSignedCert:SelfSignedCert": lambda name, digest: {"certPem": f"CERTIFICATE {name}\n"},
@@ -82,26 +122,27 @@ OUTPUTS = {
     "lab:index:Network": lambda name, digest: {"operator_address": "198.19.255.0"},
     "lab:index:Machine": lambda name, digest: {
         "instance_id": f"i-{digest[:8]}",
-        "public_address": f"203.0.113.{int(digest[:4], 16) % 254 + 1}",
-        "private_address": f"172.30.1.{int(digest[:4], 16) % 254 + 1}",
+        "public_address": _address("203.0.113", digest),
+        "private_address": _address("172.30.1", digest),
     },
 }
 
 
-def declare(values: dict[str, Any], preview: bool = False, twice: bool = False) -> Recorder:
+def declare(values: dict[str, Any], preview: bool = False, twice: bool = False, signed_in: bool = False) -> Recorder:
     """Build the mesh of a stack file's values; return what it declared.
 
     Args:
         twice: Build a second one, of another name, below a component.
+        signed_in: Hand each site its provider instance, as the program does.
     """
     recorder = Recorder()
     asyncio.set_event_loop(asyncio.new_event_loop())
-    pulumi.runtime.set_mocks(recorder, preview=preview)
-    topology = load(values, CLOUDS)
+    pulumi.runtime.set_mocks(recorder, preview=preview, monitor=Monitor(recorder))
+    topology = load(values, known_clouds())
 
     @pulumi.runtime.test
     def build() -> None:
-        mesh = Mesh("m", MeshArgs(topology))
+        mesh = Mesh("m", MeshArgs(topology, sign_in(topology) if signed_in else {}))
         pulumi.export("outputs", mesh.stack_outputs())
         if twice:
             parent = pulumi.ComponentResource("test:index:Parent", "parent")

@@ -9,7 +9,7 @@ import pytest
 
 from components.model import render, tlscrypt
 from tests.agents.loading import load
-from tests.rendering import MACHINES, ROOT, TOPOLOGY
+from tests.rendering import MACHINES, ROOT, TOPOLOGY, brought_scripts, gateway_filter
 
 HOOKS = ROOT / "components" / "templates" / "hooks"
 os.environ["PATH"] += ":/usr/sbin:/sbin"  # where Debian keeps daemons, out of a plain user's PATH
@@ -64,6 +64,21 @@ def test_nft_takes_every_packet_filter(machine, tmp_path):
     put(machine, tmp_path)
     done = alone("nft", "-c", "-f", tmp_path / "etc/nftables.conf")
     assert done.returncode == 0, done.stderr
+
+
+@needs("nft")
+def test_nft_takes_the_packet_filter_of_a_gateway(tmp_path):
+    (tmp_path / "nftables.conf").write_text(gateway_filter())
+    done = alone("nft", "-c", "-f", tmp_path / "nftables.conf")
+    assert done.returncode == 0, done.stderr
+
+
+@needs("shellcheck")
+@pytest.mark.parametrize("script", ["prepare", "leave"])
+def test_shellcheck_passes_what_runs_on_a_machine_of_the_users_own(script, tmp_path):
+    (tmp_path / "script").write_text(brought_scripts()[script])
+    done = subprocess.run(["shellcheck", "-s", "sh", tmp_path / "script"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
 
 
 @needs("systemd-analyze")

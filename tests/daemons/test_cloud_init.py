@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from components.clouds.lab import DEFAULT_IMAGE
+from components.clouds.lab import FACTS
 from lab import image
 from tests.rendering import user_data
 
@@ -15,7 +15,7 @@ def schema(text, tmp_path):
     (tmp_path / "user-data").write_text(text)
     # In a mount namespace of its own: the image itself stays as it is.
     program = 'mount --bind "$2" "$1/mnt" && exec chroot "$1" cloud-init schema --config-file /mnt/user-data'
-    command = ["unshare", "--mount", "sh", "-c", program, "sh", image.ensure(DEFAULT_IMAGE), tmp_path]
+    command = ["unshare", "--mount", "sh", "-c", program, "sh", image.ensure(FACTS.default_image), tmp_path]
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 

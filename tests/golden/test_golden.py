@@ -6,7 +6,16 @@ import sys
 
 import pytest
 
-from tests.rendering import EVERY_FILE, EVERY_FILE_IDS, MACHINES, ROOT, user_data
+from components.model.boot import cloud_config
+from tests.rendering import (
+    EVERY_FILE,
+    EVERY_FILE_IDS,
+    MACHINES,
+    ROOT,
+    brought_scripts,
+    gateway_filter,
+    user_data,
+)
 
 
 @pytest.mark.parametrize("machine, path", EVERY_FILE, ids=EVERY_FILE_IDS)
@@ -17,6 +26,23 @@ def test_a_file_is_what_it_was(machine, path, snapshot):
 
 def test_user_data_is_what_it_was(snapshot):
     assert user_data() == snapshot
+
+
+def test_the_packet_filter_of_a_gateway_is_what_it_was(snapshot):
+    assert gateway_filter() == snapshot
+
+
+@pytest.mark.parametrize("script", ["prepare", "leave"])
+def test_what_runs_on_a_machine_of_the_users_own_is_what_it_was(script, snapshot):
+    assert brought_scripts()[script] == snapshot
+
+
+def test_boot_commands_come_before_all_else():
+    private = cloud_config(
+        (), "vcubev", "ssh-ed25519 A\n", "KEY\n", "ecdsa B\n", ["ip route replace default via 10.0.0.1"]
+    )
+    assert "bootcmd:\n- ip route replace default via 10.0.0.1\n" in private
+    assert "bootcmd" not in user_data(), "a machine that needs none keeps the user_data that it was launched with"
 
 
 def test_rendering_does_not_depend_on_the_order_of_sets():

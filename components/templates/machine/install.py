@@ -17,6 +17,8 @@ DRAIN = "/usr/local/lib/vcubev/drain"
 CHECKS = {"/etc/nftables.conf": ["nft", "-c", "-f"], "/etc/bird/bird.conf": ["bird", "-p", "-c"]}
 # Good for the first contact only; this installation came over the key that replaces it.
 SEEDED_HOST_KEY = pathlib.Path("/etc/ssh/ssh_host_ecdsa_key")
+# On a machine that the user has brought: its keys are none of ours.
+BROUGHT = pathlib.Path("/var/lib/vcubev/brought")
 
 
 def run(*command):
@@ -119,7 +121,7 @@ def install(bundle):
         act(todo)
     write(str(BUNDLES / f"{bundle['name']}.json"), {"content": manifest, "mode": "0600"})
     unfinished.unlink()
-    if SEEDED_HOST_KEY.exists():
+    if SEEDED_HOST_KEY.exists() and not BROUGHT.exists():
         SEEDED_HOST_KEY.unlink()
         SEEDED_HOST_KEY.with_suffix(".pub").unlink(missing_ok=True)
         run("systemctl", "reload", "ssh")

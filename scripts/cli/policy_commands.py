@@ -1,0 +1,52 @@
+"""`scripts/policy`, and the look at the policy's own assertions before an `up`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from scripts.cli import policy
+from scripts.cli.stack import Stack
+from scripts.cli.terminal import BAD_INPUT, NOT_WELL, checked, console, errors
+
+policies = typer.Typer(no_args_is_help=True, help="Ask what a stack's policy says. Changes nothing.")
+PolicyStack = Annotated[str, typer.Option("--stack", "-s", help="The stack that is meant.")]
+
+
+@policies.command("explain")
+def policy_explain(
+    source: Annotated[str, typer.Argument(help="A host, SITE/HUB or an overlay address.")],
+    target: Annotated[str, typer.Argument(help="Likewise.")],
+    port: Annotated[str, typer.Argument(help="389/tcp, 53/udp or icmp.")],
+    name: PolicyStack = "lab",
+) -> None:
+    """Say whether a first packet arrives, and by which rule. Exit codes: 0 it does; 3 it is dropped; 2 bad input."""
+    verdict = policy.explain(checked(name).topology(), source, target, port)
+    word = "[green]allowed[/]" if verdict.allowed else "[red]dropped[/]"
+    console.print(f"{source} to {target}, {port}: {word}: {verdict.reason}", highlight=False)
+    raise typer.Exit(0 if verdict.allowed else NOT_WELL)
+
+
+@policies.command("test")
+def policy_test(name: PolicyStack = "lab") -> None:
+    """Run the assertions under vcubev:tests. Exit codes: 0 all hold; 3 one does not."""
+    results = policy.check(checked(name).topology())
+    for result in results:
+        mark = "[green]ok[/]" if result.kept else "[red]FAILED[/]"
+        expected = "allowed" if result.expected else "dropped"
+        console.print(f"{mark} {result.place}: {result.told}: {expected} ({result.verdict.reason})", highlight=False)
+    failed = sum(not result.kept for result in results)
+    console.print(f"{len(results) - failed} passed, {failed} failed")
+    raise typer.Exit(NOT_WELL if failed else 0)
+
+
+def keeps_its_tests(stack: Stack) -> None:
+    """End where the stack file's own assertions about its policy do not hold."""
+    broken = [result for result in policy.check(stack.topology()) if not result.kept]
+    for result in broken:
+        expected = "allowed" if result.expected else "dropped"
+        errors.print(f"vcubev:{result.place}: {result.told} should be {expected}: {result.verdict.reason}")
+    if broken:
+        errors.print("The policy does not keep the stack file's own tests; nothing was changed.")
+        raise typer.Exit(BAD_INPUT)

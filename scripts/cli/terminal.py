@@ -1,0 +1,26 @@
+"""What all commands share towards the user: screen, exit codes, and a stack that is right before anything is done."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+
+from scripts.cli.stack import Stack, stack_names
+
+BAD_INPUT, FAILED, NOT_WELL = 2, 1, 3
+
+# Into a file or a pipe, tables keep their width.
+console = Console(width=None if sys.stdout.isatty() else 110)
+errors = Console(stderr=True)
+
+
+def checked(name: str) -> Stack:
+    """Return a stack whose file holds no mistake, or end."""
+    if name not in stack_names():
+        errors.print(f"There is no stacks/Pulumi.{name}.yaml. Stacks: {', '.join(stack_names())}.")
+        raise typer.Exit(BAD_INPUT)
+    stack = Stack(name)
+    stack.topology()
+    return stack

@@ -1,0 +1,57 @@
+"""`scripts/up` at clouds that charge for it: nothing is begun before credentials, preview, price and a yes."""
+
+import pytest
+from typer.testing import CliRunner
+
+from components.clouds import known_clouds
+from components.model.stackfile import load
+from scripts.cli import __main__ as commands
+from scripts.cli import stack as stacks
+from scripts.cli.credentials import NotSignedIn
+from tests.components.at_clouds import site_values
+
+TOPOLOGY = load(site_values("linode", "fr-par"), known_clouds())
+
+
+@pytest.fixture
+def done(monkeypatch, tmp_path):
+    """A stack at Linode that was never made; returns what happens to it, in order."""
+    happened = []
+    monkeypatch.setattr(stacks, "STACKS", tmp_path)
+    (tmp_path / "Pulumi.far.yaml").write_text("config: {}\n")
+    monkeypatch.setattr(stacks.Stack, "topology", lambda self: TOPOLOGY)
+    monkeypatch.setattr(stacks.Stack, "prepare", lambda self: happened.append("prepare"))
+    monkeypatch.setattr(stacks.Stack, "exists", lambda self: False)
+    monkeypatch.setattr(stacks.Stack, "last_changes", lambda self: {"create": 1})
+    monkeypatch.setattr(stacks.Stack, "engine", lambda self, *command, quiet=False: happened.append(command[0]))
+    monkeypatch.setattr(commands, "check_credentials", lambda *args: happened.append("credentials"))
+    monkeypatch.setattr(commands, "_look", lambda stack: happened.append("look"))
+    return happened
+
+
+def up(*arguments, answer=""):
+    return CliRunner().invoke(commands.app, ["up", "far", *arguments], input=answer)
+
+
+def test_a_yes_after_preview_and_price_goes(done):
+    result = up(answer="y\n")
+    assert done == ["credentials", "prepare", "preview", "up", "look"], result.output
+    assert "g6-nanode-1" in result.output and "+15.00" in result.output
+
+
+@pytest.mark.parametrize("answer", ["n\n", "\n", ""])
+def test_anything_else_changes_nothing(done, answer):
+    assert up(answer=answer).exit_code == 1 and "up" not in done
+
+
+def test_who_says_yes_beforehand_is_not_asked(done):
+    up("--yes")
+    assert done == ["credentials", "prepare", "up", "look"]
+
+
+def test_nothing_is_begun_where_a_cloud_lets_nobody_in(done, monkeypatch):
+    def refuse(*args):
+        raise NotSignedIn("linode: LINODE_TOKEN is not set.")
+
+    monkeypatch.setattr(commands, "check_credentials", refuse)
+    assert isinstance(up("--yes").exception, NotSignedIn) and done == []
