@@ -62,8 +62,7 @@ FACTS = CloudFacts(
 )
 MACHINE_LABEL_LONGEST, FIREWALL_LABEL_LONGEST = 64, 32
 # Linode's own router in each subnet is the first address after the network's, and the last two are its own as well. It
-# gives machines the lowest that is free, so the hub's constant address is the highest: one that comes before it can't
-# take it.
+# gives machines the lowest that is free, so the hub's constant address is the highest: none that comes first takes it.
 ROUTER, LAST_FREE = 1, -3
 METADATA = "169.254.169.254/32"
 # Linode asks for a password or a key for root with every image. A password would lie in the state; this key is no

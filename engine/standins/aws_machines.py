@@ -154,7 +154,7 @@ def read_instance(api: AwsApi, made: str, state: Plain) -> Plain | None:
         "sourceDestCheck": found.get("SourceDestCheck", True) and interface.get("SourceDestCheck", True),
         "subnetId": found.get("SubnetId"),
         "tenancy": found["Placement"].get("Tenancy"),
-        "vpcSecurityGroupIds": [group["GroupId"] for group in interface.get("Groups") or found["SecurityGroups"]],
+        "vpcSecurityGroupIds": [group["GroupId"] for group in found["SecurityGroups"] or interface.get("Groups", [])],
         **api.tag_outputs(found, state),
     }
 

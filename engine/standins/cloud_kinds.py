@@ -101,18 +101,7 @@ class CloudProvider(p.Provider):
         for path in request.ignore_changes:
             new.pop(top_level(path), None)
             state = {name: value for name, value in state.items() if name != top_level(path)}
-        old: Properties = {}
-        for name in kind.handled & state.keys():
-            if name in new:
-                old[name] = _as_given(state[name], new[name])
-            elif name not in kind.computed and plain(state[name]) not in (None, "", [], {}, False):
-                old[name] = state[name]
-        for name in kind.unordered:
-            for side in (old, new):
-                if name in side and not has_unknown(side[name]) and isinstance(side[name].value, tuple):
-                    items = sorted(side[name].value, key=lambda item: json.dumps(plain(item), sort_keys=True))
-                    side[name] = PropertyValue(items, is_secret=side[name].is_secret)
-        wanted = {name: new[name] for name in kind.handled & new.keys()}
+        old, wanted = _comparable(kind, state, new)
         paths = changed_paths(old, wanted)
         paths |= self.more_changes(kind, state, new)
         detailed, replaced = property_diffs(paths, self.replaced(kind, wanted))
@@ -170,7 +159,7 @@ class CloudProvider(p.Provider):
             known = {name: request.olds[name] for name in kind.filled_in & request.olds.keys()}
             return p.UpdateResponse({**kept, **news, **known})
         values, state = number(plain(to_property(news))), number(plain(to_property(request.olds)))
-        changed = {name for name in kind.in_place if values.get(name) != state.get(name)}
+        changed = {top_level(path) for path in changed_paths(*_comparable(kind, request.olds, news))}
 
         def change() -> Plain:
             api = self.api(values)
@@ -213,6 +202,23 @@ class CloudProvider(p.Provider):
     def failure(self, error: Exception) -> Exception:
         """Turn a client's exception into what the user reads; others are bugs and pass."""
         return error
+
+
+def _comparable(kind: Kind, state: Properties, inputs: Properties) -> tuple[Properties, Properties]:
+    """Return old and new values of what is translated: of the old only what the program has a say in."""
+    new = {name: inputs[name] for name in kind.handled & inputs.keys()}
+    old: Properties = {}
+    for name in kind.handled & state.keys():
+        if name in new:
+            old[name] = _as_given(state[name], new[name])
+        elif name not in kind.computed and plain(state[name]) not in (None, "", [], {}, False):
+            old[name] = state[name]
+    for name in kind.unordered:
+        for side in (old, new):
+            if name in side and not has_unknown(side[name]) and isinstance(side[name].value, tuple):
+                items = sorted(side[name].value, key=lambda item: json.dumps(plain(item), sort_keys=True))
+                side[name] = PropertyValue(items, is_secret=side[name].is_secret)
+    return old, new
 
 
 def number(value: Any) -> Any:

@@ -137,7 +137,7 @@ def _wanted(backend: Any, instance: Any) -> Wanted:
 
 
 def _rules(backend: Any, instance: Any, others: list[Any]) -> list[Rule]:
-    groups = {group.id: group for group in [*instance.nics[0].group_set, *instance.security_groups]}
+    groups = {group.id: group for group in _groups(instance)}
     rules = []
     for group in sorted(groups.values(), key=lambda g: g.id):
         for rule in group.ingress_rules:
@@ -151,8 +151,13 @@ def _rules(backend: Any, instance: Any, others: list[Any]) -> list[Rule]:
     return rules
 
 
+def _groups(instance: Any) -> list[Any]:
+    """Its own; one that was launched on an interface has that interface's."""
+    return list(instance.security_groups or instance.nics[0].group_set)
+
+
 def _group_ids(instance: Any) -> set[str]:
-    return {group.id for group in [*instance.nics[0].group_set, *instance.security_groups]}
+    return {group.id for group in _groups(instance)}
 
 
 def _ports(rule: Any) -> str:

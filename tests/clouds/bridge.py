@@ -261,6 +261,8 @@ def _reach_neighbours() -> None:
             underlay.inside(
                 stack.router(network), "sh", "-c", f"echo 1 > /proc/sys/net/ipv4/conf/m{machine.number}/proxy_arp"
             )
+            # A router answers only for addresses to which it has a way.
+            run("ip", "-n", stack.router(network), "route", "replace", str(network.private_prefix), "dev", "uplink")
             inside = ("ip", "-n", stack.namespace(machine), "route")
             run(*inside, "add", str(network.private_prefix), "dev", "eth0", "src", str(machine.address))
             run(*inside, "replace", f"{GATEWAY}/32", "dev", "eth0")

@@ -58,8 +58,3 @@ class EmulatedStack:
                 cloud.stop()
         finally:
             self.tree.lab("sweep")
-
-
-def reached(output: str) -> bool:
-    """Whether a matrix was shown, and nothing in it failed."""
-    return "Reachability" in output and not any(word in output for word in ("fails", "unreached", "FAILED"))
