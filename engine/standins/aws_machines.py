@@ -174,6 +174,7 @@ def _root_volume(api: AwsApi, found: Plain) -> Plain | None:
     values = {key: volume[field] for key, field in ROOT_DEVICE.items() if field in volume and key != "volumeSize"}
     return {
         **values,
+        "tags": {tag["Key"]: tag["Value"] for tag in volume.get("Tags", [])},
         "volumeSize": volume["Size"],
         "volumeId": volume["VolumeId"],
         "deviceName": device["DeviceName"],
@@ -202,6 +203,9 @@ def update_instance(api: AwsApi, made: str, state: Plain, inputs: Plain, changed
             ec2.modify_instance_attribute(InstanceId=made, UserData={"Value": (inputs.get("userData") or "").encode()})
         ec2.start_instances(InstanceIds=[made])
         _await(api, made, "running")
+    if "rootBlockDevice" in changed and (state.get("rootBlockDevice") or {}).get("volumeId"):
+        old, new = state["rootBlockDevice"], inputs.get("rootBlockDevice") or {}
+        api.retag(old["volumeId"], {"tagsAll": old.get("tags")}, new)
     root, held = inputs.get("rootBlockDevice") or {}, state.get("rootBlockDevice") or {}
     sized = {ROOT_DEVICE[k]: root[k] for k in ("volumeSize", "volumeType", "iops", "throughput") if k in root}
     if "rootBlockDevice" in changed and any(root[k] != held.get(k) for k in root if ROOT_DEVICE.get(k) in sized):

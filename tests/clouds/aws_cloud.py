@@ -71,6 +71,8 @@ class AwsCloud:
                 late = time.monotonic() + fault.boot_after_seconds
                 self.bridge.held_back |= dict.fromkeys(self._instances() - before, late)
             self.bridge.wake()
+            if action == "TerminateInstances":
+                self.bridge.settle()
         return (_told(fault) if fault and fault.after else response)(environ, start_response)
 
     def _seed(self, request: Request) -> None:

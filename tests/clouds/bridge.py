@@ -28,6 +28,7 @@ IMAGE = "debian-12"
 # As many boot at once as this computer has cores.
 BOOTS_AT_ONCE = 2
 LOOK_SECONDS = 0.5
+SETTLE_SECONDS = 30
 EVERYTHING = [
     Rule(protocol="icmp", sources=["0.0.0.0/0"]),
     *(Rule(protocol=protocol, ports=["1-65535"], sources=["0.0.0.0/0"]) for protocol in ("tcp", "udp")),
@@ -123,6 +124,18 @@ class Bridge:
         self._thread.join()
         self._pool.shutdown()
         self._remove_others([])
+
+    def settle(self) -> None:
+        """Wait until nothing is left of what the cloud has no more; a cloud says "terminated" no earlier."""
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while time.monotonic() < deadline:
+            wanted = self._look()
+            names = {self._name(key) for one in wanted for key in (one.key, one.site)}
+            stack = load(*self._stack)
+            if not [name for name in (*stack.machines, *stack.networks) if self._is_mine(name) and name not in names]:
+                return
+            self.wake()
+            time.sleep(0.1)
 
     def _follow(self) -> None:
         while not self._ended.is_set():

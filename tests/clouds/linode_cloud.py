@@ -57,6 +57,8 @@ class LinodeCloud:
             status, answer = refused.status, {"errors": [said]}
         if self.bridge:
             self.bridge.wake()
+            if request.method == "DELETE":
+                self.bridge.settle()
         return Response(json.dumps(answer), status, content_type="application/json")(environ, start_response)
 
     def _answer(self, request: Request) -> Any:

@@ -51,9 +51,7 @@ def test_an_up_after_that_throttled_and_cut_off_makes_one_instance_whose_ssh_is_
     stack.aws.order(Fault("DescribeInstances", times=2, status=503, code="Unavailable", message="Try again"))
     done = stack.up()
     assert done.returncode == 0, told(done)[-4000:]
-    assert stack.aws.calls()["RunInstances"] == 5, (
-        "quota, two throttled, one cut off, its answer"
-    )
+    assert stack.aws.calls()["RunInstances"] == 5, "quota, two throttled, one cut off, its answer"
     assert len(stack.aws.things()["instance"]) == len(stack.aws.things()["elastic-ip"]) == 1
 
 

@@ -72,7 +72,7 @@ def instance(aws, image, subnet, group):
         userData=to_property("#cloud-config\n{}", secret=True),
         sourceDestCheck=False,
         metadataOptions={"httpTokens": "required", "httpPutResponseHopLimit": 1},
-        rootBlockDevice={"encrypted": True, "volumeType": "gp3", "volumeSize": 10},
+        rootBlockDevice={"encrypted": True, "volumeType": "gp3", "volumeSize": 10, "tags": {"Name": "disk"}},
         tags={"Name": "hub"},
     )
 
