@@ -1,0 +1,69 @@
+"""A host, one of its processes or its way to one hub fails."""
+
+import pytest
+
+pytestmark = pytest.mark.lab
+HOST = "web-1"
+PRIVATE = "db-1"
+MOVED = "web-2"  # not one of the watched, which stay where they are
+
+
+def test_traffic_goes_on_when_the_tunnel_in_use_is_killed(world):
+    unit = f"vcubev-path@{world.state(HOST)['active']}.service"
+    world.measure("host: tunnel killed", lambda: world.kill(HOST, unit)).check()
+    world.agree()
+
+
+def test_nothing_is_lost_when_the_agent_of_a_host_is_killed(world):
+    before = world.state(HOST)
+    done = world.measure("host: agent killed", lambda: world.kill(HOST, "vcubev-paths.service")).check()
+    assert not done.hit, "tunnels go on without it"
+    after = world.state(HOST)
+    assert [path["hub"] for path in after["paths"].values()] == [path["hub"] for path in before["paths"].values()]
+    world.agree()
+
+
+@pytest.mark.parametrize("host", [HOST, PRIVATE])
+def test_traffic_leaves_a_hub_that_a_host_does_not_reach_any_more(world, host):
+    hub = world.hubs_of(host)[0]
+    world.measure(f"path: cut ({host})", lambda: world.lab("cut", host, "--from", hub)).check()
+    world.agree()
+
+
+@pytest.mark.parametrize("sender", ["host", "hub"])
+def test_traffic_leaves_a_path_that_is_silent_in_one_direction_only(world, sender):
+    hub = world.hubs_of(HOST)[0]
+    one, other = (HOST, hub) if sender == "host" else (hub, HOST)
+    cut = lambda: world.lab("cut", one, "--from", other, "--one-way")  # noqa: E731
+    world.measure(f"path: one way, from the {sender}", cut).check()
+    world.agree()
+
+
+def test_a_host_without_power_is_forgotten_and_found_again_when_it_has_it(world):
+    done = world.measure("host: power off", lambda: world.lab("power-off", PRIVATE), dead=[PRIVATE]).check()
+    assert not done.hit, "it carried nobody's traffic but its own"
+    world.agree()
+    done = world.measure("host: back", lambda: world.lab("start", PRIVATE), dead=[PRIVATE], after=6).check()
+    assert not done.hit
+    world.agree()
+    assert world.reaches("web-4", PRIVATE)
+
+
+def test_a_host_that_is_rebuilt_at_another_site_is_reached_there_by_its_address_and_nowhere_else(world):
+    before = world.hosts[MOVED]
+    site = next(name for name in ("tokyo", "oregon") if name != before["site"])
+    world.lab("terminate", MOVED)
+
+    def move(config):
+        sites = config["vcubev:sites"]
+        sites[site]["hosts"][MOVED] = sites[before["site"]]["hosts"].pop(MOVED)
+
+    world.tree.edit(move)
+    done = world.tree.up()
+    assert done.returncode == 0, f"{done.stdout[-4000:]}{done.stderr[-2000:]}"
+    world.read_outputs()
+    after = world.hosts[MOVED]
+    assert (after["ipv4"], after["ipv6"], after["site"]) == (before["ipv4"], before["ipv6"], site)
+    world.settle()
+    for host in (HOST, PRIVATE, "web-4"):
+        assert world.reaches(host, MOVED)
