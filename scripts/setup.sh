@@ -77,7 +77,7 @@ ensure_engine() {
   engine_path=$(paste -sd: <<<"$directories")
   export PATH=$environment/bin:$engine_path:$PATH
   case $engine_path in
-    */engine/standins/bin) export VCUBEV_STANDINS="tls command" ;;
+    */engine/standins/bin) export VCUBEV_STANDINS="tls command aws linode" ;;
     *) unset VCUBEV_STANDINS ;;
   esac
   # Nothing is fetched behind the user's back, nor waited for: what can be had is there by now.

@@ -48,7 +48,7 @@ def up(name: StackName = "lab", yes: Yes = False) -> None:
     started = time.monotonic()
     stack = checked(name)
     keeps_its_tests(stack)
-    _tell_stand_ins()
+    _tell_stand_ins(stack)
     if not stack.is_lab():
         check_credentials(stack.topology(), known_clouds(), lambda line: console.print(line, highlight=False))
     lab.prepare(stack.topology())
@@ -249,10 +249,12 @@ def _look(stack: Stack) -> None:
         raise typer.Exit(NOT_WELL)
 
 
-def _tell_stand_ins() -> None:
-    if used := os.environ.get("VCUBEV_STANDINS"):
+def _tell_stand_ins(stack: Stack) -> None:
+    if there := os.environ.get("VCUBEV_STANDINS", "").split():
+        asked = {"tls", "command", *(site.cloud for site in stack.topology().sites)}
+        used = " and ".join(name for name in there if name in asked)
         console.print(
-            f"[yellow]Stand-ins are in use for the provider plugins {used.replace(' ', ' and ')}[/]: the official ones "
+            f"[yellow]Stand-ins are in use for the provider plugins {used}[/]: the official ones "
             "cannot be downloaded here (README, What is emulated where)."
         )
 
