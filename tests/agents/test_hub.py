@@ -99,6 +99,21 @@ def test_a_claim_moves_the_number_past_every_other_place(hub, own, others, numbe
         assert f"route add fd5c:ab1e:0:1::1/128 dev hosts-udp table 100 proto 99 metric {number}" in changes
 
 
+def test_a_claim_goes_past_the_number_of_a_hub_that_is_out_of_sight(hub):
+    hub.bird.route = told(3, ())
+    answer = json.loads(hub.answer(b'{"claim": true, "above": 4}', "10.100.1.1"))
+    assert answer["number"] == 6, "it would win when it comes back, with nobody behind it"
+    hub.bird.route = told(6, ())
+    assert json.loads(hub.answer(b'{"claim": true, "above": 4}', "10.100.1.1"))["number"] == 6, "asked again"
+
+
+@pytest.mark.parametrize("above", ["null", "-1", '"9"', "true", "1e9", "99999999", "[]"])
+def test_nonsense_for_a_number_counts_for_nothing(hub, above):
+    hub.bird.route = told(4, (3,))
+    answer = json.loads(hub.answer(f'{{"claim": true, "above": {above}}}'.encode(), "10.100.1.1"))
+    assert answer["number"] == 4
+
+
 def test_a_host_that_is_not_here_can_claim_nothing(hub):
     hub.bird.route = told(None, (4,))
     assert json.loads(hub.answer(b'{"claim": true}', "10.100.1.1"))["number"] is None

@@ -213,19 +213,26 @@ class Hub:
         address = IPv4Address(source)
         if address not in self.overlay4:
             return None
-        number, elsewhere = self._claim(address) if question.get("claim") is True else (None, 0)
+        number, elsewhere = self._claim(address, question) if question.get("claim") is True else (None, 0)
         answer = {"nonce": str(question.get("nonce", ""))[:32], "number": number, "hash": self.hubs_hash}
         answer["elsewhere"] = elsewhere
         if question.get("hash") != self.hubs_hash:
             answer["hubs"] = self.hubs
         return json.dumps(answer).encode()
 
-    def _claim(self, address: IPv4Address) -> tuple[int | None, int]:
-        """Move a host's number past all others; return it, or None if the host is not here, and the highest of them."""
+    def _claim(self, address: IPv4Address, question: dict) -> tuple[int | None, int]:
+        """Move a host's number past all others; return it, or None if the host is not here, and the highest of them.
+
+        The host tells the number that it had: the hub that knew it may be out of sight, and must not win when it
+        comes back.
+        """
         answer = self.bird.ask(f"show route {address}/32 all")
         if answer is None:
             return None, 0
         mine, newest = numbers(answer)
+        above = question.get("above")
+        if type(above) is int and 0 < above < HIGHEST_NUMBER:
+            newest = max(newest, above)
         # 1 is a spare's, even where there is no other: the next spare could not be below it.
         if mine == 0 or mine > max(newest, 1):
             return mine or None, newest

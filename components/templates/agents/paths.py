@@ -83,7 +83,7 @@ class Agent:
                 if hub is not None and (RUN / f"{number}.conf").exists():
                     self.choice.paths[int(number)].open(now, hub, path["transport"])
                     self._probe(int(number), hub)
-            self.choice.switches = state["switches"]
+            self.choice.switches, self._number = state["switches"], state["number"]
             if state["active"] is not None and self.choice.paths[state["active"]].hub is not None:
                 self.choice.active = state["active"]
 
@@ -158,7 +158,9 @@ class Agent:
         path = self.choice.paths[self.choice.active]
         # Until the hub says otherwise; every answer sets the next time.
         self._nonce += 1
-        question = {"claim": True, "nonce": f"{path.number}.{self._nonce}", "hash": self._hash}
+        # Past the number that it had elsewhere, which this hub may not know any more.
+        above = 0 if self._claimed else self._number or 0
+        question = {"claim": True, "nonce": f"{path.number}.{self._nonce}", "hash": self._hash, "above": above}
         with contextlib.suppress(OSError):
             self._claims_socket(path.number).sendto(
                 json.dumps(question).encode(), (path.hub.ipv4, self.config["claims_port"])
@@ -187,8 +189,8 @@ class Agent:
                 draft.write_text(json.dumps(hubs))
                 draft.replace(KNOWN_HUBS)
             self._hash = answer["hash"]
-            self._number = answer["number"]
             if answer["number"] is not None:
+                self._number = answer["number"]
                 self._claimed = (path.number, path.hub.key)
             both = all(path.works(time.monotonic()) for path in self.choice.paths.values())
             # A hub that has not heard of the spare yet may be told the same number of it.

@@ -72,7 +72,7 @@ def test_a_host_that_loses_packets_does_not_change_its_way_over_and_over(world):
     # One that may go back to its own site's hub, being elsewhere, would be right to.
     host = next(host for host in WATCHED if host != NO_UDP and world.is_home(host))
     lose = lambda: world.lab("drop", host, "--percent", "20")  # noqa: E731
-    done = world.measure("path: 20 % lost for 60 s", lose, after=60).check()
+    done = world.measure("path: 20 % lost for 60 s", lose, after=60).check(may_lag=True)
     assert (done.switches[host] or 0) <= 1, f"path changes: {done.switches}"
     world.agree()
 

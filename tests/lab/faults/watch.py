@@ -31,6 +31,7 @@ LONGEST_WATCH = 1 << 20  # ticks; a datagram's number far from the start is none
 NUMBER = struct.Struct("!I")
 STAMP = struct.Struct("@qq")
 SO_TIMESTAMPNS = 35  # Linux, asm-generic/socket.h; in terms of CLOCK_REALTIME
+NOT_ENDED = "not ended"  # of a stream
 NOTES_BYTES = 64  # holds the stamp with its header
 
 
@@ -147,7 +148,7 @@ class Stream:
             self.error = "closed by the receiver"
 
     def report(self) -> dict[str, object]:
-        error = self.error or ("" if self.closed else "not ended" if self.socket else "never connected")
+        error = self.error or ("" if self.closed else NOT_ENDED if self.socket else "never connected")
         stall = self.stall if self.closed else max(self.stall, time.monotonic() - self.last)
         return {"sends": self.sends, "records": self.records, "error": error, "stall_ms": round(stall * 1000)}
 
