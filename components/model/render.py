@@ -104,7 +104,7 @@ def hub_files(
             for transport in TRANSPORTS
         },
         "/etc/vcubev/hub.json": _json(config, agent),
-        f"{HOOKS}/hub.py": _copied("agents/hub.py", "0644", agent),
+        **{f"{HOOKS}/{part}": _copied(f"agents/{part}", "0644", agent) for part in ("bird.py", "hub.py")},
         f"{UNITS}/vcubev-hub.service": _rendered("systemd/vcubev-hub.service.j2", {}, agent),
         f"{UNITS}/vcubev-leave.service": _rendered("systemd/vcubev-leave.service.j2", {}),
         "/etc/bird/bird.conf": _rendered("bird/bird.conf.j2", values, ("reload bird.service",)),

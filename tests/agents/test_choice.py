@@ -106,6 +106,17 @@ def test_loss_on_one_path_moves_traffic_to_the_clean_one_once(seed):
     assert world.active().id != home and len(world.uses(start)) == 1
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_loss_is_left_at_once_even_if_traffic_has_moved_just_before(seed):
+    world = settled([hub(1), hub(2), hub(3)], seed=seed)
+    world.behaviour[world.active().id].up = False
+    world.run(8)
+    lossy = world.active().id
+    world.behaviour[lossy].loss = 0.2
+    waited = world.until(lambda w: w.active().id != lossy)
+    assert waited < 10, "a fifth of the packets is lost meanwhile"
+
+
 def test_hosts_leave_a_draining_hub_at_its_first_word_and_its_tunnel_later():
     world = settled()
     home = world.active().id

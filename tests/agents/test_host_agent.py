@@ -1,6 +1,7 @@
 """The host's agent: what it believes, and what it reads of fping."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -41,7 +42,7 @@ def test_a_hub_that_was_taken_over_cannot_write_into_a_hosts_configuration(chang
     ],
 )
 def test_a_tunnel_goes_to_one_hub_and_accepts_no_other(transport, lines):
-    written = agent.tunnel_lines(2, tunnels.Hub(**RIGHT), transport)
+    written = tunnels.tunnel_lines(2, tunnels.Hub(**RIGHT), transport)
     assert written == ["dev path2", *lines, "verify-x509-name hub.paris.a name"]
 
 
@@ -91,3 +92,25 @@ def test_a_memory_that_a_full_disk_cut_short_stops_no_host(host, text):
     agent.KNOWN_HUBS.write_text(text)
     host.load_hubs()
     assert set(host.choice.hubs) == {1}
+
+
+def answered(host, **answer):
+    """Let a hub's answer to the last claim arrive."""
+    text = json.dumps({"nonce": f"1.{host._nonce}", "hash": "", **answer}).encode()
+    host._socket = SimpleNamespace(recvfrom=lambda size: (text, ("10.100.0.1", 1195)))
+    host._answered()
+
+
+def test_a_host_tells_when_another_machine_has_its_identity(host, capsys):
+    host.load_hubs()
+    host.choice.paths[1].open(0.0, host.choice.hubs[1], "udp")
+    host.choice.active = 1
+    answered(host, number=4, elsewhere=3)
+    assert not host.rival
+    answered(host, number=4, elsewhere=6)
+    assert host.rival and "another machine" in capsys.readouterr().out
+    answered(host, number=8, elsewhere=6)
+    assert not host.rival, "it had to claim again, and has its traffic"
+    host._claimed = None
+    answered(host, number=10, elsewhere=12)
+    assert not host.rival, "the hub has not said so of what it has confirmed"

@@ -1,12 +1,14 @@
 """The hub's agent: whose claim counts, and when it says that it is not fit. BIRD and the kernel are told, not done."""
 
 import json
+import re
+import subprocess
 
 import pytest
 
-from tests.agents.loading import load
+from tests.agents.loading import AGENTS, load
 
-agent = load("hub")
+agent, bird = load("hub"), load("bird")
 ESTABLISHED = "1002-link2      BGP        ---        up     06:18:43.199  Established\n0000 \n"
 DOWN = (
     "1002-link2      BGP        ---        start  06:18:43.199  Connect\n"
@@ -105,6 +107,33 @@ def test_a_claim_goes_past_the_number_of_a_hub_that_is_out_of_sight(hub):
     assert answer["number"] == 6, "it would win when it comes back, with nobody behind it"
     hub.bird.route = told(6, ())
     assert json.loads(hub.answer(b'{"claim": true, "above": 4}', "10.100.1.1"))["number"] == 6, "asked again"
+
+
+@pytest.mark.parametrize(
+    "own, others, confirmed, number, reason",
+    [
+        (4, (6,), 4, 4, "whoever is past it came later: claiming back would go on for ever"),
+        (3, (6,), 4, 8, "the tunnel was made anew and became a spare, but the host still sends by it"),
+        (4, (4,), 4, 6, "of equal ones nobody knows which is newer"),
+        (4, (6,), 0, 8, "it has just taken this tunnel: it is the newer"),
+        (4, (6,), True, 8, "nonsense counts for nothing"),
+    ],
+)
+def test_a_host_whose_identity_another_machine_took_does_not_claim_it_back(hub, own, others, confirmed, number, reason):
+    hub.bird.route = told(own, others)
+    question = json.dumps({"claim": True, "confirmed": confirmed}).encode()
+    answer = json.loads(hub.answer(question, "10.100.1.1"))
+    assert (answer["number"], answer["elsewhere"]) == (number, max(others)), reason
+
+
+def test_the_hook_and_the_agent_read_the_same_numbers_of_birds_answer():
+    """Each has its own reader: the hook must be quick and work without the agent."""
+    hook = (AGENTS.parent / "hooks" / "client-connect").read_text()
+    program = re.search(r"awk '(.*?)'", hook, re.DOTALL)[1]
+    for own, others in ((None, ()), (4, ()), (None, (4,)), (4, (3,)), (3, (4, 9, 5)), (1, (16_000,))):
+        text = told(own, others)
+        read = subprocess.run(["awk", program], input=text, capture_output=True, text=True, check=True).stdout
+        assert tuple(map(int, read.split())) == bird.numbers(text) == (own or 0, max(others, default=0))
 
 
 @pytest.mark.parametrize("above", ["null", "-1", '"9"', "true", "1e9", "99999999", "[]"])

@@ -51,6 +51,7 @@ class Choice:
         self.hubs: dict[int, Hub] = {}
         self.survey: dict[int, Seen] = {}
         self.switched = -math.inf
+        self._left_for_loss = -math.inf
         self._avoided: dict[tuple[int, str], tuple[float, float]] = {}  # (hub, transport) -> (until, length)
         self._failures: dict[tuple[int, str], tuple[float, int]] = {}  # -> (last, how many)
         self._udp_failures = 0
@@ -100,6 +101,8 @@ class Choice:
                     key = (current.hub.id, current.transport)
                     last, count = self._failures.get(key, (-math.inf, 0))
                     self._failures[key] = (now, count + 1 if now - last < MOST_SETTLED_SECONDS else 1)
+                if reason == "lossy":
+                    self._left_for_loss = now
                 self.switches += self.active is not None
                 self.active, self.switched = other.number, now
                 return [Use(other.number, reason)]
@@ -117,7 +120,7 @@ class Choice:
             return ""
         if not current.fit:
             return "not fit"
-        if much_worse(current, other) and now - self.switched > HOLD_SECONDS:
+        if much_worse(current, other) and now - self._left_for_loss > HOLD_SECONDS:
             return "lossy"
         if current.stale and not other.stale and now - other.opened > 1:
             return "renewed"

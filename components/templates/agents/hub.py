@@ -16,16 +16,18 @@ import pathlib
 import re
 import socket
 import subprocess
+import sys
 import time
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from bird import Bird, numbers
 
 CONFIG = pathlib.Path("/etc/vcubev/hub.json")
 HUBS = pathlib.Path("/etc/vcubev/hubs")
 RUN = pathlib.Path("/run/vcubev-hub")
 STATE = RUN / "state.json"
 DRAINING = (pathlib.Path("/var/lib/vcubev/draining"), RUN / "leaving", RUN / "rolling")
-BIRD = "/run/bird/bird.ctl"
-LOCAL_PREFERENCE = 100  # what BIRD adds to a mobility number
 # 4 times the number and a little more is BIRD's 16-bit preference; past it, numbers would turn round.
 HIGHEST_NUMBER = 16_000
 LONGEST_QUESTION = 512
@@ -44,59 +46,6 @@ table inet vcubev_unfit {
 }
 """
 FIT = "table inet vcubev_unfit\ndelete table inet vcubev_unfit\n"
-
-
-class Bird:
-    """One connection to BIRD's control socket; its end is BIRD's end."""
-
-    def __init__(self) -> None:
-        self._socket: socket.socket | None = None
-
-    def ask(self, command: str) -> str | None:
-        """Return BIRD's answer; None if there is no BIRD."""
-        for _ in range(2):  # the first try may find the socket of a BIRD that has gone
-            try:
-                if self._socket is None:
-                    self._socket = socket.socket(socket.AF_UNIX)
-                    self._socket.settimeout(1)
-                    self._socket.connect(BIRD)
-                    self._read()
-                self._socket.sendall(command.encode() + b"\n")
-                return self._read()
-            except OSError:
-                self.close()
-        return None
-
-    def close(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
-
-    def _read(self) -> str:
-        text = b""
-        # A reply ends with a line that begins with its code and a space.
-        while not re.search(rb"^\d{4} .*\n\Z", text, re.MULTILINE):
-            part = self._socket.recv(65536)
-            if not part:
-                raise ConnectionError("BIRD went")
-            text += part
-        return text.decode(errors="replace")
-
-
-def numbers(answer: str) -> tuple[int, int]:
-    """Return (the host's mobility number here, the highest elsewhere), 0 where it is not.
-
-    Args:
-        answer: BIRD's to "show route ADDRESS/32 all".
-    """
-    own, mine, newest = False, 0, 0
-    for line in answer.splitlines():
-        if "[" in line:
-            own = "[hosts_kernel" in line
-        if found := re.search(r"local_pref: (\d+)", line):
-            number = int(found[1]) - LOCAL_PREFERENCE
-            mine, newest = (number, newest) if own else (mine, max(newest, number))
-    return mine, newest
 
 
 class Hub:
@@ -223,8 +172,9 @@ class Hub:
     def _claim(self, address: IPv4Address, question: dict) -> tuple[int | None, int]:
         """Move a host's number past all others; return it, or None if the host is not here, and the highest of them.
 
-        The host tells the number that it had: the hub that knew it may be out of sight, and must not win when it
-        comes back.
+        The host tells the number that it had elsewhere ("above"): the hub that knew it may be out of sight, and must
+        not win when it comes back. Or the one that this hub has confirmed ("confirmed"): if it still stands and another
+        place is past it, another machine with this identity came later, and two that claim would do so for ever.
         """
         answer = self.bird.ask(f"show route {address}/32 all")
         if answer is None:
@@ -233,8 +183,10 @@ class Hub:
         above = question.get("above")
         if type(above) is int and 0 < above < HIGHEST_NUMBER:
             newest = max(newest, above)
+        confirmed = question.get("confirmed")
+        superseded = type(confirmed) is int and 0 < confirmed == mine < newest
         # 1 is a spare's, even where there is no other: the next spare could not be below it.
-        if mine == 0 or mine > max(newest, 1):
+        if mine == 0 or mine > max(newest, 1) or superseded:
             return mine or None, newest
         number = newest + 2  # one between is for the spares that come
         if number > HIGHEST_NUMBER:

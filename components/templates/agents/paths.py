@@ -17,7 +17,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from choice import Choice, Open, Use
-from tunnels import PROBE_SECONDS, Hub, Seen
+from tunnels import PROBE_SECONDS, Hub, Seen, tunnel_lines
 
 CONFIG = pathlib.Path("/etc/vcubev/paths.json")
 OWN_HUBS = pathlib.Path("/etc/vcubev/hubs")
@@ -51,6 +51,7 @@ class Agent:
         self._claim_at = 0.0
         self._nonce = 0
         self._number: int | None = None
+        self.rival = False  # another machine has this host's identity, and its traffic
         self._last: dict = {}
         self._socket: socket.socket | None = None
         self._tasks: set[asyncio.Task] = set()
@@ -66,8 +67,8 @@ class Agent:
         hubs = {}
         # A file that a full disk cut short costs what was remembered, and no more.
         with contextlib.suppress(OSError, ValueError, TypeError):
-            hubs = {hub.id: hub for hub in map(_hub, json.loads(KNOWN_HUBS.read_text()))}
-        own = {hub.id: hub for hub in (_hub(json.loads(file.read_text())) for file in files)}
+            hubs = {hub.id: hub for hub in (Hub(**entry) for entry in json.loads(KNOWN_HUBS.read_text()))}
+        own = {hub.id: hub for hub in (Hub(**json.loads(file.read_text())) for file in files)}
         if self._own_seen:  # a change: a hub that left the stack file is gone, a moved one has its new address
             hubs = {i: hub for i, hub in hubs.items() if hub.site != self.config["site"] or i in own}
         self._own_seen, self._hash = seen, ""
@@ -158,9 +159,9 @@ class Agent:
         path = self.choice.paths[self.choice.active]
         # Until the hub says otherwise; every answer sets the next time.
         self._nonce += 1
+        question = {"claim": True, "nonce": f"{path.number}.{self._nonce}", "hash": self._hash}
         # Past the number that it had elsewhere, which this hub may not know any more.
-        above = 0 if self._claimed else self._number or 0
-        question = {"claim": True, "nonce": f"{path.number}.{self._nonce}", "hash": self._hash, "above": above}
+        question["confirmed" if self._claimed else "above"] = self._number or 0
         with contextlib.suppress(OSError):
             self._claims_socket(path.number).sendto(
                 json.dumps(question).encode(), (path.hub.ipv4, self.config["claims_port"])
@@ -184,12 +185,13 @@ class Agent:
             if int(number) != path.number or source[0] != path.hub.ipv4 or self._nonce - int(nonce) > 50:
                 return
             if hubs := answer.get("hubs"):
-                self.choice.know([_hub(entry) for entry in hubs])
+                self.choice.know([Hub(**entry) for entry in hubs])
                 draft = KNOWN_HUBS.with_suffix(".new")
                 draft.write_text(json.dumps(hubs))
                 draft.replace(KNOWN_HUBS)
             self._hash = answer["hash"]
             if answer["number"] is not None:
+                self._meet(answer["number"] < answer["elsewhere"] and self._claimed is not None)
                 self._number = answer["number"]
                 self._claimed = (path.number, path.hub.key)
             both = all(path.works(time.monotonic()) for path in self.choice.paths.values())
@@ -197,6 +199,12 @@ class Agent:
             known = both and answer["elsewhere"] > 0
             pause = ASK_SECONDS if known and self._claimed else ASK_SOON_SECONDS
             self._claim_at = time.monotonic() + (pause if answer["number"] is not None else CLAIM_RETRY_SECONDS)
+
+    def _meet(self, rival: bool) -> None:
+        if rival != self.rival:
+            told = "another machine with this host's identity came later and has its traffic: turn one of them off"
+            print(told if rival else "this host has its traffic again", flush=True)
+        self.rival = rival
 
     # Probes
 
@@ -259,6 +267,7 @@ class Agent:
             "active": self.choice.active,
             "claimed": self._claimed is not None,
             "number": self._number,
+            "rival": self.rival,
             "switches": self.choice.switches,
             "paths": paths,
         }
@@ -267,19 +276,6 @@ class Agent:
             draft = RUN / "state.json.new"
             draft.write_text(json.dumps(state))
             os.replace(draft, RUN / "state.json")
-
-
-def _hub(entry: dict) -> Hub:
-    return Hub(**entry)
-
-
-def tunnel_lines(number: int, hub: Hub, transport: str) -> list[str]:
-    """Return what /etc/vcubev/path.conf leaves open: OpenVPN's options for a tunnel to one hub."""
-    by = {
-        "udp": ["proto udp4", f"remote {hub.endpoint} {hub.port}", "fast-io", "explicit-exit-notify 1"],
-        "tcp": ["proto tcp4-client", f"remote {hub.endpoint} {hub.tcp_port}"],
-    }
-    return [f"dev path{number}", *by[transport], f"verify-x509-name hub.{hub.site}.{hub.name} name"]
 
 
 def surveyed(told: str, endpoints: dict[str, int]) -> dict[int, Seen]:

@@ -128,3 +128,12 @@ def much_worse(current: Path, other: Path) -> bool:
     mean = (current.loss + other.loss) / 2
     deviation = math.sqrt(2 * mean * (1 - mean) / samples)
     return current.loss - other.loss > MUCH_WORSE + DEVIATIONS * deviation
+
+
+def tunnel_lines(number: int, hub: Hub, transport: str) -> list[str]:
+    """Return what /etc/vcubev/path.conf leaves open: OpenVPN's options for a tunnel to one hub."""
+    by = {
+        "udp": ["proto udp4", f"remote {hub.endpoint} {hub.port}", "fast-io", "explicit-exit-notify 1"],
+        "tcp": ["proto tcp4-client", f"remote {hub.endpoint} {hub.tcp_port}"],
+    }
+    return [f"dev path{number}", *by[transport], f"verify-x509-name hub.{hub.site}.{hub.name} name"]

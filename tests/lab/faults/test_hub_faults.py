@@ -1,10 +1,16 @@
 """A hub, or one of its processes, dies under running traffic, or is drained."""
 
+import time
+
 import pytest
 
 pytestmark = pytest.mark.lab
+UNDECLARED = 7010
+SERVE = "import socket; s = socket.create_server(('{address}', {port}))\nwhile True: s.accept()[0].close()"
+REACH = "import socket; socket.create_connection(('{address}', {port}), 1)"
 HOSTS_UNITS = ("vcubev-hosts@udp.service", "vcubev-hosts@tcp.service")
 BIRD = "bird.service"
+GONE_SECONDS = 60  # every timer has ended by then
 
 
 @pytest.fixture
@@ -34,6 +40,61 @@ def test_traffic_moves_to_other_hubs_when_a_hub_loses_power_and_does_not_notice_
     world.agree()
     done = world.measure("hub: back from power off", lambda: world.lab("start", hub), after=8).check()
     assert not done.hit, "nobody has to go back to it at once"
+    world.agree()
+
+
+def test_the_policy_holds_whichever_hub_carries_the_traffic(world, hub):
+    server, client = "web-3", "web-1"
+    address = world.hosts[server]["ipv4"]
+
+    def reach(port, reacher=client):
+        return "yes" in world.run(
+            reacher, f'python3 -c "{REACH.format(address=address, port=port)}" 2>/dev/null && echo yes', check=False
+        )
+
+    declared = 7009
+    serving = [
+        world.start(server, "python3", "-c", SERVE.format(address=address, port=port))
+        for port in (declared, UNDECLARED)
+    ]
+    try:
+        for fault in (lambda: None, lambda: world.lab("power-off", hub)):
+            fault()
+            world.until(lambda: not reach(declared), 5, "what is declared is not reached")
+            assert reach(UNDECLARED, server) and not reach(UNDECLARED)
+    finally:
+        for process in serving:
+            process.kill()
+
+
+def test_hosts_leave_a_hub_that_loses_packets_once(world):
+    # Whoever is elsewhere may go home meanwhile, and would be right to.
+    world.be_home()
+    hub = world.carriers()[0]
+    done = world.measure("hub: 20 % lost for 60 s", lambda: world.lab("drop", hub, "--percent", "20"), after=60)
+    done.check(may_lag=True)
+    assert all((moves or 0) <= 1 for moves in done.switches.values()), f"path changes: {done.switches}"
+    world.agree()
+
+
+def test_a_site_that_was_gone_for_a_while_comes_back_and_hurts_nobody(world):
+    members = {**world.hubs, **world.hosts}
+    gone = [name for name, member in members.items() if member["site"] == "paris"]
+
+    def each(command):
+        for name in gone:
+            world.lab(command, name)
+
+    world.measure("site: power off", lambda: each("power-off"), dead=gone).check()
+    world.agree()
+    time.sleep(GONE_SECONDS)
+
+    def come_back():
+        each("start")
+        world.until(world.disagreements, 30, "not back")
+
+    done = world.measure("site: back", come_back, after=15, dead=gone).check()
+    assert done.lost_packets == 0, done
     world.agree()
 
 

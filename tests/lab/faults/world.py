@@ -23,16 +23,21 @@ from tests.lab.worktree import ROOT, WorkTree
 
 PROJECT = "vcubev"
 HOST_STATE, HUB_STATE = Path("run/vcubev-paths/state.json"), Path("run/vcubev-hub/state.json")
+# Firewalls are up on hosts and hubs during every fault; they let through what is measured.
+PORTS = "7007/udp, 7007/tcp, 7008/tcp, 7009/tcp"
+POLICY = "".join(f"    {role}: {{on: {role}, ports: [{PORTS}], from: [any]}}\n" for role in ("web", "db", "ldap"))
 STATE_SECONDS = 0.6  # agents write what they know that often
 SETTLE_SECONDS = 60  # a hub that failed is avoided for up to 22 s, and so is the next
 
 
 def lab3(directory: Path, stack: str) -> WorkTree:
-    """Return a work tree whose stack is a copy of the larger lab: three sites, four hubs, eight hosts."""
+    """Return a work tree whose stack is a copy of the larger lab: three sites, four hubs, eight hosts, and a policy."""
     tree = WorkTree(directory, stack)
     written = (ROOT / "stacks" / "Pulumi.lab3.yaml").read_text()
     # Of somebody's own lab3.
-    tree.file.write_text(re.sub(r"^encryptionsalt:.*\n", "", written, flags=re.MULTILINE))
+    tree.file.write_text(
+        re.sub(r"^encryptionsalt:.*\n", "", written, flags=re.MULTILINE) + f"  vcubev:services:\n{POLICY}"
+    )
     return tree
 
 

@@ -1,0 +1,60 @@
+"""What BIRD knows of a host, asked at its control socket."""
+
+import re
+import socket
+
+SOCKET = "/run/bird/bird.ctl"
+LOCAL_PREFERENCE = 100  # what BIRD adds to a mobility number
+
+
+class Bird:
+    """One connection to BIRD's control socket; its end is BIRD's end."""
+
+    def __init__(self) -> None:
+        self._socket: socket.socket | None = None
+
+    def ask(self, command: str) -> str | None:
+        """Return BIRD's answer; None if there is no BIRD."""
+        for _ in range(2):  # the first try may find the socket of a BIRD that has gone
+            try:
+                if self._socket is None:
+                    self._socket = socket.socket(socket.AF_UNIX)
+                    self._socket.settimeout(1)
+                    self._socket.connect(SOCKET)
+                    self._read()
+                self._socket.sendall(command.encode() + b"\n")
+                return self._read()
+            except OSError:
+                self.close()
+        return None
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _read(self) -> str:
+        text = b""
+        # A reply ends with a line that begins with its code and a space.
+        while not re.search(rb"^\d{4} .*\n\Z", text, re.MULTILINE):
+            part = self._socket.recv(65536)
+            if not part:
+                raise ConnectionError("BIRD went")
+            text += part
+        return text.decode(errors="replace")
+
+
+def numbers(answer: str) -> tuple[int, int]:
+    """Return (the host's mobility number here, the highest elsewhere), 0 where it is not.
+
+    Args:
+        answer: BIRD's to "show route ADDRESS/32 all".
+    """
+    own, mine, newest = False, 0, 0
+    for line in answer.splitlines():
+        if "[" in line:
+            own = "[hosts_kernel" in line
+        if found := re.search(r"local_pref: (\d+)", line):
+            number = int(found[1]) - LOCAL_PREFERENCE
+            mine, newest = (number, newest) if own else (mine, max(newest, number))
+    return mine, newest
