@@ -1,5 +1,6 @@
 """Machines that run, but not as they should: a wrong clock, a full disk, somebody else's identity."""
 
+import json
 import shutil
 import subprocess
 import time
@@ -9,7 +10,7 @@ import pytest
 
 from lab import machines
 from lab.records import load
-from tests.lab.faults.world import PROJECT
+from tests.lab.faults.world import HOST_STATE, PROJECT
 
 pytestmark = pytest.mark.lab
 SKEWED = ("vcubev-hosts@udp.service", "bird.service")
@@ -128,5 +129,7 @@ def test_of_two_machines_with_one_identity_the_newest_is_reached_and_hubs_never_
         # Wherever the two push each other out, nobody else hears of it.
         done = world.measure("host: cloned", come).check()
         assert not done.hit, done
+        rivals = lambda: [json.loads(world.run(name, f"cat /{HOST_STATE}"))["rival"] for name in (CLONED, CLONE)]  # noqa: E731
+        world.until(lambda: not any(rivals()), 30, "neither of the two says that there is another")
     world.settle()
     world.until(lambda: not world.reaches("web-4", CLONED), 15, "the original is not reached again")
