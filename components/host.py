@@ -60,6 +60,7 @@ class Host(ComponentResource):
             ),
             child,
         )
+        services = self.machine.open_services(name, "host", args.policy.pieces(args.host.address.ipv4), self)
         identity = args.authority.issue(name, args.host.common_name, args.host.address, HOST_USES, child)
         views = [hub.view for hub in args.own_hubs]
         self.machine.install(
@@ -77,6 +78,6 @@ class Host(ComponentResource):
                 "tls_crypt_v2_client_key": args.authority.host_channel_key(identity),
             },
             HOST_UNITS,
-            ResourceOptions(parent=self, depends_on=[hub.installed for hub in args.own_hubs]),
+            ResourceOptions(parent=self, depends_on=[*services, *(hub.installed for hub in args.own_hubs)]),
         )
         self.register_outputs({"address": str(args.host.address.ipv4)})

@@ -58,6 +58,7 @@ class Hub(ComponentResource):
             ),
             child,
         )
+        services = self.machine.open_services(name, "hub", args.policy.pieces(), self)
         identity = args.authority.issue(name, args.hub.common_name, args.hub.address, HUB_USES, child)
         self.installed = self.machine.install(
             f"{name}-install",
@@ -76,7 +77,7 @@ class Hub(ComponentResource):
                 "link_key": args.authority.link_channel_key(),
             },
             HUB_UNITS,
-            ResourceOptions(parent=self, depends_on=[args.after] if args.after else None),
+            ResourceOptions(parent=self, depends_on=[*services, *([args.after] if args.after else [])]),
             rolling=True,
         )
         self.endpoint = self.machine.address

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import pulumi_tls as tls
@@ -17,7 +18,8 @@ from pulumi_command import remote
 
 from components.clouds import CloudApi, Firewall, MachineSpec, SiteNetwork, VirtualMachine
 from components.model.boot import brought_script, cloud_config
-from components.model.render import FileSpec
+from components.model.policy import Service
+from components.model.render import FileSpec, service_files
 from components.model.topology import SSH_PORT, BroughtMachine
 from components.pki import Authority
 
@@ -144,6 +146,25 @@ class Machine(ComponentResource):
             logging=remote.Logging.NONE,
             opts=ResourceOptions.merge(opts, ResourceOptions(deleted_with=self.vm.resource, custom_timeouts=TIMEOUTS)),
         )
+
+    def open_services(self, name: str, kind: str, services: Sequence[Service], parent: Resource) -> list[Resource]:
+        """Put services' rules on the machine, each a bundle of its own: another service changes none of them.
+
+        They come before the machine's main bundle, which begins to let traffic in.
+        """
+        opts = ResourceOptions(parent=parent)
+        return [
+            self.install(
+                f"{name}-service-{service.name}",
+                f"service-{service.name}",
+                partial(service_files, kind, service),
+                {},
+                (),
+                opts,
+                remove=True,
+            )
+            for service in services
+        ]
 
     def _turn(self) -> Input[list[Resource]]:
         """Return what must be done before this machine may be made, or for a hub made anew.

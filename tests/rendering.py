@@ -34,12 +34,23 @@ def host_bundle(host):
 
 
 def walls():
-    """The packet filters of a stack with services: machine -> its one file."""
-    topology = load(BASE, ("lab",))
-    hubs = {hub.key: render.hub_files(hub, topology.overlay, "203.0.113.1", topology.policy) for hub in topology.hubs}
-    hosts = {host.name: render.host_files(host, topology.overlay, [], topology.policy) for host in topology.hosts}
-    rules = "/etc/nftables.conf"
-    return {f"services:{name}": {rules: files[rules]} for name, files in {**hubs, **hosts}.items()}
+    """The packet filters of a stack with services: machine -> their files."""
+    return {f"services:{name}": files for name, files in packet_filters(load(BASE, ("lab",))).items()}
+
+
+def packet_filters(topology):
+    """The packet filter of each machine of a stack: the main file, and one for each service."""
+    policy, rules = topology.policy, "/etc/nftables.conf"
+    found = {}
+    for hub in topology.hubs:
+        found[hub.key] = {rules: render.hub_files(hub, topology.overlay, "203.0.113.1", policy)[rules]}
+        for service in policy.pieces():
+            found[hub.key] |= render.service_files("hub", service)
+    for host in topology.hosts:
+        found[host.name] = {rules: render.host_files(host, topology.overlay, [], policy)[rules]}
+        for service in policy.pieces(host.address.ipv4):
+            found[host.name] |= render.service_files("host", service)
+    return found
 
 
 def gateway_filter():

@@ -1,13 +1,14 @@
 """Who may reach which service in the overlay: what the stack file says, what follows from it, and why.
 
-A rule names prefixes of roles, so a host that comes or goes changes no firewall. The two walls, the serving hosts' and
-the hubs', are rendered from the same services.
+A rule names prefixes of roles, so a host that comes or goes changes no firewall; a service is a file of its own on the
+machines that it concerns, so another one changes none. The two walls, the serving hosts' and the hubs', are rendered
+from the same services.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, collapse_addresses
 
 SSH_PORT = 22
@@ -37,6 +38,7 @@ class Party:
     name: str  # "role web", "host db-1", "site paris", "hubs", "any", "10.100.7.0/24"
     ipv4: tuple[IPv4Network, ...]
     ipv6: tuple[IPv6Network, ...]
+    hosts: tuple[Party, ...] | None = None  # of a site, which has no prefix of its own; None for all others
 
     def of(self, family: str) -> tuple[IPv4Network, ...] | tuple[IPv6Network, ...]:
         """Return the prefixes of one of nftables' families: "ip" or "ip6"."""
@@ -61,6 +63,7 @@ class Service:
     on: Party
     ports: tuple[Ports, ...]
     sources: tuple[Party, ...]
+    everywhere: bool = False  # part of every machine's packet filter, not a file of its own
 
     def by_protocol(self) -> tuple[tuple[str, tuple[Ports, ...]], ...]:
         """Return (protocol, its ports) for each protocol of this service."""
@@ -90,9 +93,31 @@ class Policy:
     log: bool = True
     expectations: tuple[Expectation, ...] = ()
 
-    def serving(self, address: IPv4Address) -> tuple[Service, ...]:
-        """Return the services of one host."""
-        return tuple(service for service in self.services if service.on.holds(address))
+    def everywhere(self) -> tuple[Service, ...]:
+        """Return what is part of every machine's packet filter."""
+        return tuple(service for service in self.services if service.everywhere)
+
+    def pieces(self, serving: IPv4Address | None = None) -> tuple[Service, ...]:
+        """Return the services as machines get them, each a file of its own.
+
+        Hosts of a site that a service is open to are pieces of their own: "ldap.web-3" is ldap for web-3, and one host
+        more adds a piece and changes none.
+
+        Args:
+            serving: The address of a host that wants only what it serves itself.
+        """
+        found: list[Service] = []
+        for service in self.services:
+            if service.everywhere or (serving is not None and not service.on.holds(serving)):
+                continue
+            if lasting := tuple(party for party in service.sources if party.hosts is None):
+                found.append(replace(service, sources=lasting))
+            hosts = {host for party in service.sources for host in party.hosts or ()}
+            found += [
+                replace(service, name=f"{service.name}.{host.name.removeprefix('host ')}", sources=(host,))
+                for host in sorted(hosts, key=lambda host: host.name)
+            ]
+        return tuple(found)
 
 
 OPEN = Policy(False, ())

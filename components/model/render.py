@@ -11,7 +11,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from components.model.policy import OPEN, Policy, families
+from components.model.policy import OPEN, Policy, Service, families
 from components.model.topology import LINK_PORTS, HostView, HubView, LinkView, Overlay
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
@@ -54,6 +54,7 @@ PKI = "/etc/vcubev/pki"
 UNITS = "/etc/systemd/system"
 EVERY_LINK = "restart vcubev-link@*.service"
 EVERY_TRANSPORT = "restart vcubev-hosts@*.service"
+LOAD_FILTER = "reload nftables.service"
 BOTH_PATHS = "reload vcubev-paths.service"
 
 
@@ -146,6 +147,16 @@ def hub_pki_files(
     }
 
 
+def service_files(kind: str, service: Service) -> dict[str, FileSpec]:
+    """Return one service's part of a machine's packet filter.
+
+    Args:
+        kind: "host", which serves it, or "hub", the second wall.
+    """
+    rules = text(f"nftables/{kind}-service.nft.j2", {"service": service})
+    return {f"/etc/vcubev/services/{service.name}.nft": FileSpec(rules, on_change=(LOAD_FILTER,))}
+
+
 def link_files(own: HubView, peer: HubView, link: LinkView, peer_endpoint: str) -> dict[str, FileSpec]:
     """Return one end of a link: the tunnel and the routing session over it.
 
@@ -217,7 +228,7 @@ def _network(kind: str, values: dict[str, object]) -> dict[str, FileSpec]:
     restart = ("restart vcubev-net.service",)
     return {
         "/etc/vcubev/overlay.env": _rendered("hooks/overlay.env.j2", {**values, "hextets": hextets}, restart),
-        "/etc/nftables.conf": _rendered(f"nftables/{kind}.nft.j2", values, ("reload nftables.service",)),
+        "/etc/nftables.conf": _rendered(f"nftables/{kind}.nft.j2", values, (LOAD_FILTER,)),
         "/etc/sysctl.d/60-vcubev.conf": _rendered(f"sysctl/{kind}.conf.j2", {}, restart),
         "/etc/sysusers.d/vcubev.conf": _rendered("sysusers/vcubev.conf.j2", {}, restart),
         f"{UNITS}/vcubev-net.service": _rendered("systemd/vcubev-net.service.j2", {}, restart),

@@ -51,17 +51,19 @@ class ServicesSection:
         sites = tuple(sites)
         hosts = [host for site in sites for host in site.hosts]
         own = {host.name: ((host.address.ipv4, 32), (host.address.ipv6, 128)) for host in hosts}
+        alone = {
+            name: Party(f"host {name}", (IPv4Network(ipv4),), (IPv6Network(ipv6),))
+            for name, (ipv4, ipv6) in own.items()
+        }
         self._parties: dict[str, dict[str, Party]] = {
             "role": {name: Party(f"role {name}", (role.ipv4,), (role.ipv6,)) for name, role in roles.items()},
-            "host": {
-                name: Party(f"host {name}", (IPv4Network(ipv4),), (IPv6Network(ipv6),))
-                for name, (ipv4, ipv6) in own.items()
-            },
+            "host": alone,
             "site": {
                 site.name: Party(
                     f"site {site.name}",
                     tuple(collapse_addresses(IPv4Network(host.address.ipv4) for host in site.hosts)),
                     tuple(collapse_addresses(IPv6Network(host.address.ipv6) for host in site.hosts)),
+                    tuple(alone[host.name] for host in site.hosts),
                 )
                 for site in sites
             },
@@ -88,7 +90,7 @@ class ServicesSection:
                 (role_prefix_ipv4(self._overlay.ipv4, HUBS_BLOCK),),
                 (role_prefix_ipv6(self._overlay.ipv6, HUBS_BLOCK),),
             )
-            services.append(Service("ssh-from-hubs", self._any, (Ports("tcp", SSH_PORT, SSH_PORT),), (hubs,)))
+            services.append(Service("ssh-from-hubs", self._any, (Ports("tcp", SSH_PORT, SSH_PORT),), (hubs,), True))
         return Policy(True, tuple(services), entry.ping, entry.log, tuple(self._expectations(values.get("tests"))))
 
     def _service(self, name: str, entry: ServiceEntry) -> Service | None:

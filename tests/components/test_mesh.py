@@ -44,6 +44,32 @@ def test_adding_a_host_only_adds(lab):
     assert not changed, "a host's arrival must touch nothing that exists"
 
 
+SERVICES = {
+    "db": {"on": "db", "ports": ["5432/tcp"], "from": ["web"]},
+    "near": {"on": "db-2", "ports": ["53/udp"], "from": ["paris", "oregon"]},
+}
+
+
+def test_with_services_ten_hosts_and_a_service_more_only_add():
+    values = {**lab_values(), "services": SERVICES}
+    before = declare(values)
+    hosts = {f"web-{n}": {"role": "web", "id": n, "private": n % 2 == 0} for n in range(10, 20)}
+    values["sites"]["paris"]["hosts"] |= {**hosts, "db-9": {"role": "db", "id": 9}}
+    values["services"] = {**SERVICES, "mail": {"on": "web", "ports": ["25/tcp"], "from": ["any"]}}
+    after = declare(values)
+    changed = {name for (_, name), fields in inputs(before).items() if fields != inputs(after)[(_, name)]}
+    assert not changed, "what exists must not be touched"
+
+
+def test_the_rules_of_services_are_on_a_machine_before_traffic_is(lab):
+    made = declare({**lab_values(), "services": SERVICES})
+    for machine, services in {"m-db-2": 2 + 4, "m-web-1": 0, "m-paris-a": 2 + 4}.items():
+        wanted = [name for _, name in made.made if name.startswith(f"{machine}-service-")]
+        depends = made.options[COMMAND, f"{machine}-install"].dependencies
+        first = [urn.rpartition("::")[2] for urn in depends if "-service-" in urn]
+        assert sorted(wanted) == sorted(first) and len(wanted) == services - (machine != "m-web-1"), machine
+
+
 def test_adding_a_site_changes_no_hub_no_link_and_no_host(lab):
     values = lab_values()
     values["sites"]["tokyo"] = {"id": 3, "cloud": "lab", "region": "ap-east", "hubs": {"a": {"id": 3}}, "hosts": {}}

@@ -61,9 +61,12 @@ def test_bird_takes_a_hub_that_has_no_link_yet(hub, tmp_path):
 @needs("nft")
 @pytest.mark.parametrize("machine", sorted(MACHINES))
 def test_nft_takes_every_packet_filter(machine, tmp_path):
-    put(machine, tmp_path)
-    done = alone("nft", "-c", "-f", tmp_path / "etc/nftables.conf")
+    put(machine, tmp_path, ["/etc/vcubev/services"])
+    rules = ["-f", tmp_path / "etc/nftables.conf"]
+    done = alone("sh", "-c", 'nft "$@" && nft list table inet vcubev', "sh", *rules)
     assert done.returncode == 0, done.stderr
+    services = {path.stem for path in (tmp_path / "etc/vcubev/services").glob("*.nft")}
+    assert all(f'"service {name}"' in done.stdout for name in services), "a file beside the main one is not loaded"
 
 
 @needs("nft")

@@ -1,6 +1,6 @@
 """The whole thing on real machines, through the commands that a user types. The tests build on each other, in order."""
 
-import contextlib
+import asyncio
 import json
 import os
 import re
@@ -11,6 +11,10 @@ import time
 
 import pytest
 
+from components.machine import INSTALLER, RUN_INSTALLER
+from scripts.cli.inventory import Inventory
+from scripts.cli.reach import Findings, Observer
+from tests.lab.pinging import EVERY_WAY, pings, settle
 from tests.lab.worktree import WorkTree
 
 pytestmark = pytest.mark.lab
@@ -134,6 +138,52 @@ def test_adding_a_host_shows_creates_only_and_touches_nothing(lab):
     assert started(lab) == before, "a daemon of an existing machine was restarted"
 
 
+def test_ten_hosts_a_site_and_a_service_more_show_creates_only(lab):
+    right = lab.file.read_text()
+    hosts = {f"web-{n}": {"role": "web", "id": n, "private": n % 2 == 0} for n in range(10, 20)}
+    tokyo = {"id": 3, "cloud": "lab", "region": "ap-east", "hubs": {"a": {"id": 3}}, "hosts": {}}
+    mail = {"on": "web", "ports": ["25/tcp"], "from": ["paris"]}
+    for change in (
+        lambda config: config["vcubev:sites"]["paris"]["hosts"].update(hosts),
+        lambda config: config["vcubev:sites"].update(tokyo=tokyo),
+        lambda config: config["vcubev:services"].update(mail=mail),
+    ):
+        lab.edit(change)
+        shown = lab.preview()
+        assert set(shown) == {"create"}, shown
+    on_existing = {name for name in shown["create"] if re.search(r"-(web-[123]|db-\d|(oregon|paris)-a)-", name)}
+    assert all("-service-mail" in name or "-link-" in name for name in on_existing), on_existing
+    lab.file.write_text(right)
+
+
+def test_a_packet_filter_that_cuts_the_operators_session_is_taken_back(lab):
+    cut = "}\nchain cut {\ntype filter hook input priority filter - 5; policy accept;\ntcp dport 22 drop\n"
+    bundle = {"files": {"/etc/vcubev/services/cut.nft": {"content": cut, "mode": "0644", "on_change": []}}}
+    bundle |= {"name": "service-cut", "units": [], "rolling": False, "installer": INSTALLER}
+    look = "nft list table inet vcubev | grep -c 'chain cut'; ls /etc/vcubev/services/; nft list tables"
+
+    async def attempt():
+        inventory, findings = Inventory.of(lab.outputs()), Findings()
+        async with Observer(inventory) as observer:
+            await observer.connect(findings)
+            for name in ("oregon/a", "db-1"):
+                ssh = observer.connections[name]
+                done = await ssh.run(RUN_INSTALLER + "install", input=json.dumps(bundle), timeout=30)
+                assert done.exit_status == 1 and "the old one is back" in done.stderr, done
+                # By the session that was tried, and by a new one.
+                seen = (await ssh.run(f"sudo sh -c '{look}'", timeout=10)).stdout
+                assert seen.startswith("0\n") and "cut" not in seen and "trial" not in seen, seen
+                rest = await ssh.run(
+                    "sudo rm /var/lib/vcubev/bundles/service-cut.unfinished; sudo systemctl list-timers"
+                )
+                assert "vcubev-filter" not in rest.stdout
+            async with Observer(inventory) as again:
+                await again.connect(findings)
+        assert not findings.unreachable
+
+    asyncio.run(attempt())
+
+
 def started(lab):
     """Return when the daemons of two machines that exist were started."""
     show = (
@@ -162,50 +212,6 @@ def test_a_machine_that_lost_power_is_started_again_as_it_was(lab):
     assert done.returncode == 0, told(done)
     assert lab.addresses() == before
     assert "updated" in done.stdout and "replaced" not in done.stdout
-
-
-@contextlib.contextmanager
-def pings(lab, pairs):
-    """Ping from hosts to addresses all the while, fifty times a second; yields what fills with (pair, lost packets)."""
-    command = ("exec", "--stack", STACK)
-    running = {
-        pair: subprocess.Popen(
-            ["./scripts/lab", *command, pair[0], "--", "ping", "-q", "-i", "0.02", pair[1]],
-            cwd=lab.tree,
-            env=lab.environment,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for pair in pairs
-    }
-    lost = {}
-    try:
-        yield lost
-        time.sleep(3)
-    finally:
-        for pair, process in running.items():
-            # Within the machine: what stands before it in this computer's list of processes only waits.
-            lab.lab("exec", pair[0], "--", "pkill", "-INT", "ping")
-            told_at_end = process.communicate(timeout=10)[0]
-            sent, received = re.search(r"(\d+) packets transmitted, (\d+) received", told_at_end).groups()
-            assert int(sent) > 100, "the probe did not run"
-            # Of the last ones the answer may be under way.
-            lost[pair] = max(0, int(sent) - int(received) - 1)
-
-
-EVERY_WAY = (("web-1", "10.100.1.2"), ("web-2", "10.100.2.1"), ("db-2", "10.100.1.1"), ("db-1", "10.100.2.2"))
-
-
-def settle(lab):
-    """Wait until each host has both of its tunnels."""
-    show = ("--", "cat", "/run/vcubev-paths/state.json")
-    deadline = time.monotonic() + 60
-    while True:
-        states = [json.loads(lab.lab("exec", host, *show).stdout) for host, _ in EVERY_WAY]
-        if all(path["alive"] and path["fit"] for state in states for path in state["paths"].values()):
-            return
-        assert time.monotonic() < deadline, states
-        time.sleep(1)
 
 
 def test_a_changed_hub_configuration_rolls_from_hub_to_hub_with_no_packet_lost(lab):

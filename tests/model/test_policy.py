@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.model import render
 from components.model.errors import StackErrors
 from components.model.policy import decide
 from components.model.stackfile import load
 from tests.model.policy_stack import BASE
+from tests.rendering import packet_filters
+
+LDAP = "/etc/vcubev/services/ldap.nft"
 
 
 def stack(**changes):
@@ -137,30 +139,42 @@ def test_every_member_of_a_role_present_or_to_come_is_treated_alike(on, asks, ot
     )
 
 
-def files(topology):
-    hubs = {hub.key: render.hub_files(hub, topology.overlay, "203.0.113.1", topology.policy) for hub in topology.hubs}
-    hosts = {host.name: render.host_files(host, topology.overlay, [], topology.policy) for host in topology.hosts}
-    return {**hubs, **hosts}
+def kept(before, after):
+    """Tell whether every file that was there is there, and the same."""
+    return all(after[machine].get(path) == spec for machine, files in before.items() for path, spec in files.items())
 
 
-def test_a_new_host_changes_no_firewall_of_another_machine():
-    before = files(stack())
+def test_a_new_host_changes_no_file_of_another_machine():
+    before = packet_filters(stack())
     values = copy.deepcopy(BASE)
     values["sites"]["paris"]["hosts"]["web-9"] = {"role": "web", "id": 9}
-    values["sites"]["paris"]["hosts"]["ldap-9"] = {"role": "ldap", "id": 9}
-    after = files(load(values, ("lab",)))
-    assert {name: after[name] for name in before} == before
+    # Of a site that a service is open to: a file more where that is served, and on hubs.
+    values["sites"]["oregon"]["hosts"]["ldap-9"] = {"role": "ldap", "id": 9}
+    after = packet_filters(load(values, ("lab",)))
+    assert kept(before, after)
+    more = {machine: after[machine].keys() - files.keys() for machine, files in before.items()}
+    new = {"/etc/vcubev/services/near.ldap-9.nft"}
+    assert more == {**{name: set() for name in before}, "db-1": new, "oregon/a": new, "paris/a": new}
+
+
+def test_a_new_service_changes_no_file_that_is_there():
+    before = packet_filters(stack())
+    services = {**BASE["services"], "mail": {"on": "web", "ports": ["25/tcp"], "from": ["any"]}}
+    after = packet_filters(stack(services=services))
+    assert kept(before, after)
+    more = {machine for machine, files in before.items() if after[machine].keys() > files.keys()}
+    assert more == {"oregon/a", "paris/a", "web-1", "web-2"}, "a host gets its own services only"
 
 
 def test_the_two_walls_are_of_one_mind():
     topology = stack()
-    host = files(topology)["ldap-1"]["/etc/nftables.conf"].content
-    hub = files(topology)["paris/a"]["/etc/nftables.conf"].content
+    files = packet_filters(topology)
+    host, hub = files["ldap-1"][LDAP].content, files["paris/a"][LDAP].content
     web = IPv4Network("10.100.1.0/24")
     assert f"ip saddr {{ {web} }} tcp dport {{ 389, 636 }} counter accept" in host
     assert f"ip saddr {{ {web} }} ip daddr {{ 10.100.2.0/24 }} tcp dport {{ 389, 636 }} counter accept" in hub
     replies = f"ip saddr {{ 10.100.2.0/24 }} ip daddr {{ {web} }} tcp sport {{ 389, 636 }} tcp flags & (syn|ack) != syn"
     assert replies in hub, "the next hub has not seen the connection"
-    members = hub[hub.index("chain services") :]
-    assert "ct state" not in members, "a stateful rule on a hub hangs live streams after a fail-over"
-    assert "6000" not in host, "a host lists its own services only"
+    main = files["paris/a"]["/etc/nftables.conf"].content
+    forwarding = main[main.index("chain services") :] + hub
+    assert "ct state" not in forwarding, "a stateful rule on a hub hangs live streams after a fail-over"
