@@ -17,7 +17,7 @@ from scripts.cli.reach import Findings, Observer
 from tests.lab.pinging import EVERY_WAY, pings, settle
 from tests.lab.worktree import WorkTree
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.alone]
 STACK = "e2e"
 
 

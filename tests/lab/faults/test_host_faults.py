@@ -2,7 +2,7 @@
 
 import pytest
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.alone]
 HOST = "web-1"
 PRIVATE = "db-1"
 MOVED = "web-2"  # not one of the watched, which stay where they are

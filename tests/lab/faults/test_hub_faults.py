@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.alone]
 UNDECLARED = 7010
 SERVE = "import socket; s = socket.create_server(('{address}', {port}))\nwhile True: s.accept()[0].close()"
 REACH = "import socket; socket.create_connection(('{address}', {port}), 1)"

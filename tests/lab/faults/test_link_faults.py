@@ -7,7 +7,7 @@ import pytest
 from tests.lab.faults.outcome import Stream
 from tests.lab.faults.watching import STREAMS
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.alone]
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from lab import machines
 from lab.records import load
 from tests.lab.faults.world import HOST_STATE, PROJECT
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.alone]
 SKEWED = ("vcubev-hosts@udp.service", "bird.service")
 DROP_IN = "/run/systemd/system/{unit}.d/skew.conf"
 FAKE = """[Service]

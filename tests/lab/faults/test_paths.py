@@ -6,7 +6,7 @@ import pytest
 
 from tests.lab.faults.watching import WATCHED
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.alone]
 HOST, PRIVATE, FAR = "web-1", "db-1", "web-3"
 NO_UDP = "web-4"
 TCP_SECONDS = 15  # two hubs are tried by UDP first, each for 4 s
