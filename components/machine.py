@@ -5,10 +5,9 @@ The only place where Outputs become text and files reach machines.
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from pulumi_command import remote
 
 from components.clouds import CloudApi, Firewall, MachineSpec, SiteNetwork, VirtualMachine
 from components.model.boot import brought_script, cloud_config
+from components.model.bundle import RUN_INSTALLER, pack
 from components.model.policy import Service
 from components.model.render import FileSpec, service_files
 from components.model.topology import SSH_PORT, BroughtMachine
@@ -25,13 +25,7 @@ from components.pki import Authority
 
 LOGIN_USER = "vcubev"
 TEMPLATES = Path(__file__).parent / "templates"
-INSTALLER = (TEMPLATES / "machine" / "install.py").read_text()
 FIRST_CONTACT = (TEMPLATES / "machine" / "first-contact.sh").read_text()
-# The installer comes by stdin with its files: a command is shown in full by every error and every process list.
-RUN_INSTALLER = """sudo python3 -c 'import json, sys
-bundle, names = json.load(sys.stdin), {}
-exec(bundle.pop("installer"), names)
-names["main"](sys.argv[1], bundle)' """
 THIS_RUN = uuid.uuid4().hex
 # A cloud's machine may take minutes to boot: 60 tries with the provider's pause between them.
 DIAL_ERROR_LIMIT = 60
@@ -133,7 +127,7 @@ class Machine(ComponentResource):
             remove: Whether deleting the resource takes the files away again from a machine that lives on.
             rolling: Whether the machine is a hub that its hosts must leave before anything on it restarts.
         """
-        secret = Output.secret(dict(values)).apply(lambda known: _bundle(bundle, render(**known), units, rolling))
+        secret = Output.secret(dict(values)).apply(lambda known: pack(bundle, render(**known), units, rolling))
         return remote.Command(
             name,
             connection=self._connection(self.host_key),
@@ -246,16 +240,3 @@ class Machine(ComponentResource):
 
 def _unusual(port: int) -> int | None:
     return None if port == SSH_PORT else port
-
-
-def _bundle(name: str, files: Mapping[str, FileSpec], units: tuple[str, ...], rolling: bool) -> str:
-    return json.dumps(
-        {
-            "name": name,
-            "files": {path: asdict(files[path]) for path in sorted(files)},
-            "units": list(units),
-            "rolling": rolling,
-            "installer": INSTALLER,
-        },
-        sort_keys=True,
-    )

@@ -18,6 +18,7 @@ ARROWS = {
     "hub": {"machine", "pki", "clouds", "model"},
     "machine": {"pki", "clouds", "model"},
     "pki": {"model"},
+    "lean": set(),
     "clouds": {"clouds", "model"},
     "model": {"model"},
 }

@@ -68,6 +68,7 @@ class FileSpec:
     content: str
     mode: str = "0644"
     on_change: tuple[str, ...] = ()
+    common: bool = False  # the same on every machine that has it
 
 
 def hub_files(
@@ -257,11 +258,17 @@ def _json(values: Mapping[str, object], on_change: tuple[str, ...] = ()) -> File
 
 
 def _rendered(template: str, values: dict[str, object], on_change: tuple[str, ...] = ()) -> FileSpec:
-    return FileSpec(text(template, values), on_change=on_change)
+    return FileSpec(text(template, values), on_change=on_change) if values else _common(template, on_change)
 
 
+@cache
+def _common(template: str, on_change: tuple[str, ...]) -> FileSpec:
+    return FileSpec(text(template, {}), on_change=on_change, common=True)
+
+
+@cache
 def _copied(path: str, mode: str = "0755", on_change: tuple[str, ...] = ()) -> FileSpec:
-    return FileSpec((TEMPLATES / path).read_text(), mode, on_change)
+    return FileSpec((TEMPLATES / path).read_text(), mode, on_change, common=True)
 
 
 def text(template: str, values: dict[str, object]) -> str:

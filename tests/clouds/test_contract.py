@@ -7,6 +7,7 @@ import json
 import pytest
 
 from components.clouds import known_clouds
+from components.model.bundle import unpack
 from components.model.facts import CloudNotInstalled
 from tests.components.declared import declare, lab_values
 
@@ -187,7 +188,7 @@ def test_where_the_hub_is_the_way_out_private_machines_wait_for_it(cloud):
     for site in values["sites"].values():
         site["network"] = {"nat": "hub"}
     made = declare(values, signed_in=True)
-    bundle = json.loads(made.made[COMMAND, "m-oregon-a-install"].inputs["stdin"])
+    bundle = unpack(made.made[COMMAND, "m-oregon-a-install"].inputs["stdin"])
     assert "masquerade" in bundle["files"]["/etc/nftables.conf"]["content"]
     after = " ".join(made.options[MACHINES[cloud], "m-db-1"].dependencies)
     assert "m-oregon-a-install" in after, "its first boot needs the internet"

@@ -6,6 +6,7 @@ import pulumi
 import pytest
 
 from components.machine import LOGIN_USER
+from components.model.bundle import unpack
 from tests.components.declared import declare, lab_values
 
 COMMAND = "command:remote:Command"
@@ -78,7 +79,7 @@ def test_deleting_takes_files_and_login_off_the_machine_that_lives_on(office):
 
 
 def test_hosts_of_a_site_with_no_hub_use_those_of_the_site_that_stands_in(office):
-    bundle = json.loads(commands(office, "web-9")[1]["stdin"])
+    bundle = unpack(commands(office, "web-9")[1]["stdin"])
     assert json.loads(bundle["files"]["/etc/vcubev/paths.json"]["content"])["site"] == "oregon"
     assert "/etc/vcubev/hubs/1.json" in bundle["files"] and "/etc/vcubev/hubs/2.json" not in bundle["files"]
 
@@ -99,5 +100,5 @@ def test_a_hub_keeps_the_port_of_ssh_open_that_the_user_has_chosen():
     office = stack["sites"]["office"]
     del office["hubs_of"]
     office["hubs"] = {"a": {"id": 9, "machine": brought(1, port=2200)}}
-    bundle = json.loads(declare(stack).of_type(COMMAND)["m-office-a-install"]["stdin"])
+    bundle = unpack(declare(stack).of_type(COMMAND)["m-office-a-install"]["stdin"])
     assert "tcp dport { 22, 443, 2200 } accept" in bundle["files"]["/etc/nftables.conf"]["content"]

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from components.model.bundle import unpack
 from components.model.topology import LINK_PORTS
 from tests.components.declared import declare, lab_values
 
@@ -23,7 +24,7 @@ def inputs(recorder):
 def bundles(recorder):
     """Return name -> what is sent to a machine's installer."""
     commands = recorder.of_type(COMMAND)
-    return {name: json.loads(fields["stdin"]) for name, fields in commands.items() if "stdin" in fields}
+    return {name: unpack(fields["stdin"]) for name, fields in commands.items() if "stdin" in fields}
 
 
 def test_preview_declares_what_up_creates(lab):
@@ -190,3 +191,12 @@ def test_user_data_is_constant_and_secret_free(lab):
         assert more[name]["user_data"] == fields["user_data"]
         assert "user_data" in lab.secret["lab:index:Machine", name]
         assert str(fields).count("BEGIN OPENSSH PRIVATE KEY") == 1, "the first contact's host key and no other"
+
+
+def test_what_is_alike_on_all_machines_is_kept_small_in_the_state(lab):
+    """The engine's file back end writes the whole state at each step: a byte here is a megabyte there."""
+    for name, fields in lab.of_type(COMMAND).items():
+        if "stdin" in fields:
+            assert len(fields["stdin"]) < len(json.dumps(unpack(fields["stdin"]))), name
+    host = lab.of_type(COMMAND)["m-web-1-install"]["stdin"]
+    assert len(host) < 30_000, "two of these are in the state for each host"

@@ -11,7 +11,8 @@ import time
 
 import pytest
 
-from components.machine import INSTALLER, RUN_INSTALLER
+from components.model.bundle import RUN_INSTALLER, pack
+from components.model.render import FileSpec
 from scripts.cli.inventory import Inventory
 from scripts.cli.reach import Findings, Observer
 from tests.lab.pinging import EVERY_WAY, pings, settle
@@ -158,8 +159,7 @@ def test_ten_hosts_a_site_and_a_service_more_show_creates_only(lab):
 
 def test_a_packet_filter_that_cuts_the_operators_session_is_taken_back(lab):
     cut = "}\nchain cut {\ntype filter hook input priority filter - 5; policy accept;\ntcp dport 22 drop\n"
-    bundle = {"files": {"/etc/vcubev/services/cut.nft": {"content": cut, "mode": "0644", "on_change": []}}}
-    bundle |= {"name": "service-cut", "units": [], "rolling": False, "installer": INSTALLER}
+    bundle = pack("service-cut", {"/etc/vcubev/services/cut.nft": FileSpec(cut)}, (), rolling=False)
     look = "nft list table inet vcubev | grep -c 'chain cut'; ls /etc/vcubev/services/; nft list tables"
 
     async def attempt():
@@ -168,7 +168,7 @@ def test_a_packet_filter_that_cuts_the_operators_session_is_taken_back(lab):
             await observer.connect(findings)
             for name in ("oregon/a", "db-1"):
                 ssh = observer.connections[name]
-                done = await ssh.run(RUN_INSTALLER + "install", input=json.dumps(bundle), timeout=30)
+                done = await ssh.run(RUN_INSTALLER + "install", input=bundle, timeout=30)
                 assert done.exit_status == 1 and "the old one is back" in done.stderr, done
                 # By the session that was tried, and by a new one.
                 seen = (await ssh.run(f"sudo sh -c '{look}'", timeout=10)).stdout
