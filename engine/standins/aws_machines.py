@@ -9,7 +9,8 @@ from __future__ import annotations
 import base64
 import secrets
 
-from .aws_api import AwsApi, await_state, one, present, remove
+from .awaiting import await_state
+from .aws_api import AwsApi, one, present, remove
 from .cloud_kinds import Kind, Plain, words
 from .properties import Failure
 

@@ -6,7 +6,8 @@ vpc_subnet.go, vpc_internet_gateway.go, vpc_nat_gateway.go.
 
 from __future__ import annotations
 
-from .aws_api import AwsApi, await_state, one, present, remove
+from .awaiting import await_state
+from .aws_api import AwsApi, one, present, remove
 from .cloud_kinds import Kind, Plain, words
 from .properties import Failure
 

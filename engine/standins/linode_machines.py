@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import secrets
 
+from .awaiting import await_state
 from .cloud_kinds import Kind, Plain, words
-from .linode_api import LinodeApi, await_state, given
+from .linode_api import LinodeApi, given
 from .properties import Failure
 
 SPECS = {"accelerated_devices": "acceleratedDevices"}

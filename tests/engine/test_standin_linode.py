@@ -6,7 +6,7 @@ import threading
 import pytest
 from werkzeug.serving import make_server
 
-from engine.standins import linode_api
+from engine.standins import awaiting
 from engine.standins.linode import LinodeProvider
 from engine.standins.properties import Failure, is_unknown, to_property
 from tests.clouds.faults import Fault
@@ -25,7 +25,7 @@ SSH = {"label": "ssh", "action": "ACCEPT", "protocol": "TCP", "ports": "22", "ip
 @pytest.fixture
 def cloud(monkeypatch):
     monkeypatch.setenv("LINODE_TOKEN", "emulated")
-    monkeypatch.setattr(linode_api, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(awaiting, "POLL_SECONDS", 0.02)
     made = make(None)
     server = make_server("127.0.0.1", 0, made, threaded=True, request_handler=Quiet)
     threading.Thread(target=server.serve_forever, daemon=True).start()
