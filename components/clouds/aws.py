@@ -188,8 +188,9 @@ class Cloud:
         opts: ResourceOptions,
     ) -> aws.ec2.Instance:
         size = spec.size or FACTS.default_size
-        # source_dest_check is the interface's; the instance's own default would turn it on again. An image that the
-        # stack file names is a choice, the newest Debian is not.
+        # The check of sources is its interface's to say. The instance may not say it as well (#34123), and its default,
+        # on, would be written through to the interface at each change (#44768, open; both hashicorp/
+        # terraform-provider-aws). An image that the stack file names is a choice, the newest Debian is not.
         kept = ["user_data", "source_dest_check", *([] if spec.image else ["ami"])]
         return aws.ec2.Instance(
             name,

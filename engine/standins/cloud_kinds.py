@@ -154,6 +154,9 @@ class CloudProvider(p.Provider):
     async def update(self, request: p.UpdateRequest) -> p.UpdateResponse:
         kind = self._kind(request.type)
         news = self.with_defaults(kind, request.news)
+        for name in map(top_level, request.ignore_changes):
+            news.pop(name, None)
+            news |= {name: request.olds[name]} if name in request.olds else {}
         kept = {name: v for name, v in request.olds.items() if name not in kind.handled or name in kind.computed}
         if request.preview:
             known = {name: request.olds[name] for name in kind.filled_in & request.olds.keys()}
