@@ -1,6 +1,8 @@
-"""Finds, downloads or builds the Pulumi engine, and tells whether stand-in plugins are needed.
+"""Finds, downloads or builds the Pulumi engine, and tells which stand-in plugins are needed.
 
-Prints the directories that belong in front of PATH, one a line; progress goes to stderr. Needs nothing but Python's
+    python3 engine/get.py [CLOUD ...]
+
+prints the directories that belong in front of PATH, one a line; progress goes to stderr. Needs nothing but Python's
 own library, since it runs before there is any environment. All that it makes lies in the cache and is made once.
 """
 
@@ -20,7 +22,7 @@ import tarfile
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,7 +32,8 @@ RELEASES = "https://github.com/pulumi/pulumi/releases/download"
 # Where nothing answers in this time, the download would not be worth waiting for.
 CONNECT_TIMEOUT_SECONDS = 4
 PLUGIN_INSTALL_TIMEOUT_SECONDS = 300
-PLUGINS = ("tls", "command")
+PLUGINS = ("tls", "command")  # what every stack needs
+STAND_INS = HERE / "standins" / "bin"  # a directory for each, so that on PATH none hides another's official plugin
 # An unreachable download is tried again after this time.
 RETRY_SECONDS = 24 * 3600
 LANGUAGE_HOST_FILES = (("cmd", "pulumi-language-python-exec"), ("dist", "pulumi-resource-pulumi-python"))
@@ -164,13 +167,21 @@ def go_build(directory: str, package: str, target: Path, stamp: str) -> None:
     say(f"  built {target.name} in {time.monotonic() - started:.0f} s")
 
 
+def installed(pulumi: Path, versions: dict[str, str]) -> set[str]:
+    """Return which plugins the engine finds without us: on the user's own PATH, or in its cache in this version."""
+    listing = subprocess.run([pulumi, "plugin", "ls", "--json"], capture_output=True, text=True, check=True).stdout
+    cached = {(plugin["name"], plugin.get("version") or "") for plugin in json.loads(listing or "[]")}
+    # Stand-ins are on PATH already in a shell that took over scripts/env, of this work tree or another.
+    search = [part for part in os.environ["PATH"].split(os.pathsep) if "standins" not in Path(part).parts[-3:]]
+    own = {name for name in versions if shutil.which(f"pulumi-resource-{name}", path=os.pathsep.join(search))}
+    return own | {name for name, version in versions.items() if {(name, version), (name, "")} & cached}
+
+
 def missing_plugins(pulumi: Path, versions: dict[str, str]) -> list[str]:
     """Return the plugins that the engine has not and cannot fetch."""
-    listing = subprocess.run([pulumi, "plugin", "ls", "--json"], capture_output=True, text=True, check=True).stdout
-    present = {(plugin["name"], plugin["version"]) for plugin in json.loads(listing or "[]")}
-    missing = [name for name, version in versions.items() if (name, version) not in present]
-    refused = CACHE / "engine" / "plugins-unreachable"
-    if not missing or (refused.exists() and time.time() - refused.stat().st_mtime < RETRY_SECONDS):
+    present = installed(pulumi, versions)
+    missing = [name for name in versions if name not in present]
+    if not missing or known_unreachable():
         return missing
     if reachable("get.pulumi.com") or reachable("api.pulumi.com"):
         for name in tuple(missing):
@@ -183,15 +194,40 @@ def missing_plugins(pulumi: Path, versions: dict[str, str]) -> list[str]:
             if done.returncode == 0:
                 missing.remove(name)
     if missing:
-        refused.parent.mkdir(parents=True, exist_ok=True)
-        refused.touch()
+        unreachable_mark().parent.mkdir(parents=True, exist_ok=True)
+        unreachable_mark().touch()
     return missing
 
 
-def locked_versions() -> dict[str, str]:
-    """Return the plugins' versions: those of their SDK packages in uv.lock."""
+def unreachable_mark() -> Path:
+    return CACHE / "engine" / "plugins-unreachable"
+
+
+def known_unreachable() -> bool:
+    mark = unreachable_mark()
+    return mark.exists() and time.time() - mark.stat().st_mtime < RETRY_SECONDS
+
+
+def stand_ins(pulumi: Path, clouds: Iterable[str]) -> list[Path]:
+    """Return the directories of the stand-ins that are needed.
+
+    Args:
+        clouds: Those of the stack file. Sites that have left it are in the state still: where plugins can't be fetched,
+            the other stand-ins are needed for them.
+    """
+    wanted = list(dict.fromkeys((*PLUGINS, *clouds)))
+    missing = missing_plugins(pulumi, locked_versions(wanted))
+    rest = locked_versions(sorted({own.name for own in STAND_INS.iterdir()} - set(wanted)))
+    if rest and known_unreachable():
+        present = installed(pulumi, rest)
+        missing += [name for name in rest if name not in present]
+    return [STAND_INS / name for name in missing if (STAND_INS / name).is_dir()]
+
+
+def locked_versions(plugins: Iterable[str]) -> dict[str, str]:
+    """Return plugins' versions: those of their SDK packages in uv.lock. What has none there needs no plugin."""
     lock = (HERE.parent / "uv.lock").read_text()
-    found = {name: re.search(rf'name = "pulumi-{name}"\nversion = "([^"]+)"', lock) for name in PLUGINS}
+    found = {name: re.search(rf'name = "pulumi-{name}"\nversion = "([^"]+)"', lock) for name in plugins}
     return {name: match[1] for name, match in found.items() if match}
 
 
@@ -204,12 +240,11 @@ def locked(name: str) -> Iterator[None]:
         yield
 
 
-def main() -> None:
+def main(clouds: list[str]) -> None:
     engine = engine_directory()
-    print(engine)
-    if missing_plugins(engine / "pulumi", locked_versions()):
-        print(HERE / "standins" / "bin")
+    for directory in (engine, *stand_ins(engine / "pulumi", clouds)):
+        print(directory)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -70,26 +70,36 @@ ensure_environment() {
   export PATH=$environment/bin:$PATH VIRTUAL_ENV=$environment
 }
 
-# The engine, and stand-ins for the plugins that it cannot fetch.
+# The clouds of the stacks that a command's arguments name, or of stack lab.
+clouds_of() {
+  local argument files=()
+  for argument in "$@"; do
+    [ ! -f "$root/stacks/Pulumi.$argument.yaml" ] || files+=("$root/stacks/Pulumi.$argument.yaml")
+  done
+  [ ${#files[@]} -gt 0 ] || files=("$root/stacks/Pulumi.lab.yaml")
+  sed -nE 's/.*\bcloud: *"?([a-z0-9]+).*/\1/p' "${files[@]}" | sort -u
+}
+
+# The engine, and stand-ins for the plugins that it cannot fetch. Arguments: the clouds that are asked.
 ensure_engine() {
   local directories
-  directories=$(python3 "$root/engine/get.py") || fail "there is no Pulumi engine"
+  directories=$(python3 "$root/engine/get.py" "$@") || fail "there is no Pulumi engine"
   engine_path=$(paste -sd: <<<"$directories")
   export PATH=$environment/bin:$engine_path:$PATH
-  case $engine_path in
-    */engine/standins/bin) export VCUBEV_STANDINS="tls command aws linode" ;;
-    *) unset VCUBEV_STANDINS ;;
-  esac
+  VCUBEV_STANDINS=$(sed -n 's|.*/engine/standins/bin/||p' <<<"$directories" | paste -sd' ')
+  export VCUBEV_STANDINS
   # Nothing is fetched behind the user's back, nor waited for: what can be had is there by now.
   export PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION=true PULUMI_SKIP_UPDATE_CHECK=true
 }
 
 # One of scripts/cli's commands, with all that it needs.
 run_command() {
+  local clouds
+  mapfile -t clouds < <(clouds_of "${@:2}")
   # Only lab stacks need this computer's daemons.
-  if grep -qs 'cloud: *lab' "$root/stacks/Pulumi.${2:-lab}.yaml"; then ensure_packages; fi
+  case " ${clouds[*]} " in *" lab "*) ensure_packages ;; esac
   ensure_environment
-  ensure_engine
+  ensure_engine "${clouds[@]}"
   cd "$root" || exit
   exec python3 -m scripts.cli "$@"
 }

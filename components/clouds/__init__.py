@@ -41,7 +41,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Literal, Protocol
 
-from pulumi import Config, Input, Output, ProviderResource, Resource, ResourceOptions, get_stack
+from pulumi import Config, CustomTimeouts, Input, Output, ProviderResource, Resource, ResourceOptions, get_stack
 
 from components.model.facts import CloudFacts, CloudNotInstalled
 from components.model.topology import BroughtMachine, SiteView, Topology
@@ -87,6 +87,7 @@ class MachineSpec:
     user_data: Input[str] = ""
     size: str | None = None  # None: the cloud's default
     image: str | None = None
+    boot_seconds: int | None = None  # until the cloud says that it runs; None: as long as the cloud's plugin waits
     zone: int = 0
     apart: bool = False
     forwards: bool = False
@@ -194,6 +195,11 @@ def sign_in(topology: Topology) -> dict[str, Account]:
             made[name] = () if make is None else (make(name, site, ResourceOptions()),)
         accounts[site.name] = Account(made[name], login_private_key)
     return accounts
+
+
+def boot_limit(seconds: int | None) -> CustomTimeouts | None:
+    """Return what `MachineSpec.boot_seconds` says to the engine, for a machine's resource."""
+    return CustomTimeouts(create=f"{seconds}s") if seconds else None
 
 
 def tags(site: SiteView, name: str) -> dict[str, str]:

@@ -19,6 +19,7 @@ from components.clouds import (
     MachineSpec,
     SiteNetwork,
     VirtualMachine,
+    boot_limit,
     tags,
 )
 from components.model.facts import CloudFacts, PriceItem
@@ -188,8 +189,9 @@ class Cloud:
         opts: ResourceOptions,
     ) -> aws.ec2.Instance:
         size = spec.size or FACTS.default_size
-        # source_dest_check is the interface's; the instance's own default would turn it on again. An image that the
-        # stack file names is a choice, the newest Debian is not.
+        # The check of sources is its interface's to say. The instance may not say it as well (#34123), and its default,
+        # on, would be written through to the interface at each change (#44768, open; both hashicorp/
+        # terraform-provider-aws). An image that the stack file names is a choice, the newest Debian is not.
         kept = ["user_data", "source_dest_check", *([] if spec.image else ["ami"])]
         return aws.ec2.Instance(
             name,
@@ -211,7 +213,9 @@ class Cloud:
             tags=tags(self._site, name),
             opts=ResourceOptions.merge(
                 ResourceOptions.merge(opts, ONE_AT_A_TIME),
-                ResourceOptions(ignore_changes=kept, depends_on=list(after)),
+                ResourceOptions(
+                    ignore_changes=kept, depends_on=list(after), custom_timeouts=boot_limit(spec.boot_seconds)
+                ),
             ),
         )
 

@@ -1,8 +1,9 @@
-"""Stand-ins for the official `tls` and `command` provider plugins, for computers that cannot download them.
+"""Stand-ins for the official provider plugins `tls`, `command`, `aws`, `linode`, where those cannot be downloaded.
 
-The engine finds `bin/pulumi-resource-tls` and `bin/pulumi-resource-command` on PATH. They report the version of the
-SDK packages beside them, write the same property names to the state, and follow the same rules on what a change does,
-so that a stack made with them goes on with the official plugins, and the other way round.
+The engine finds `bin/NAME/pulumi-resource-NAME` on PATH, before what is installed; engine/get.py puts only those there
+whose official plugin is lacking. They report the version of the SDK packages beside them, write the same property names
+to the state, and follow the same rules on what a change does, so that a stack made with them goes on with the official
+plugins, and the other way round.
 
 Read for this (sources, at the tags these versions were built from):
 

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from .awaiting import remove_when_free
 from .properties import Failure
 
-Found = TypeVar("Found")
-POLL_SECONDS = 0.5
-# What must have ended before something can go is often still at it; the official plugin waits for minutes.
-DEPENDENCY_SECONDS = 60
-TRANSITION_SECONDS = 300
+IN_USE = (
+    "DependencyViolation",
+    "InvalidIPAddress.InUse",
+    "InvalidNetworkInterface.InUse",
+    "InvalidParameterValue.InUse",
+)
 
 
 class AwsApi:
@@ -84,6 +85,10 @@ def is_gone(error: Exception) -> bool:
     return isinstance(error, ClientError) and "NotFound" in error.response["Error"]["Code"]
 
 
+def _is_in_use(error: Exception) -> bool:
+    return isinstance(error, ClientError) and error.response["Error"]["Code"] in IN_USE
+
+
 def one(call: Callable[..., dict[str, Any]], key: str, **arguments: Any) -> dict[str, Any] | None:
     """Describe one thing; None if it is gone."""
     try:
@@ -96,38 +101,8 @@ def one(call: Callable[..., dict[str, Any]], key: str, **arguments: Any) -> dict
 
 
 def remove(call: Callable[..., Any], **arguments: Any) -> None:
-    """Delete a thing; that it is gone already is no error, and what still depends on it is waited for."""
-    deadline = time.monotonic() + DEPENDENCY_SECONDS
-    while True:
-        try:
-            call(**arguments)
-            return
-        except ClientError as error:
-            if is_gone(error):
-                return
-            busy = error.response["Error"]["Code"] in (
-                "DependencyViolation",
-                "InvalidIPAddress.InUse",
-                "InvalidNetworkInterface.InUse",
-                "InvalidParameterValue.InUse",
-            )
-            if not busy or time.monotonic() > deadline:
-                raise
-            time.sleep(POLL_SECONDS)
-
-
-def await_state(look: Callable[[], Found | None], reached: Callable[[Found | None], bool], what: str) -> Found | None:
-    """Look until a thing is as wanted.
-
-    Raises:
-        Failure: It was not in time.
-    """
-    deadline = time.monotonic() + TRANSITION_SECONDS
-    while not reached(found := look()):
-        if time.monotonic() > deadline:
-            raise Failure(f"{what}: not in {TRANSITION_SECONDS} s")
-        time.sleep(POLL_SECONDS)
-    return found
+    """Delete a thing, gone or not, once nothing depends on it."""
+    remove_when_free(lambda: call(**arguments), is_gone, _is_in_use)
 
 
 def failure(error: Exception) -> Exception:

@@ -6,7 +6,8 @@ vpc_subnet.go, vpc_internet_gateway.go, vpc_nat_gateway.go.
 
 from __future__ import annotations
 
-from .aws_api import AwsApi, await_state, one, present, remove
+from .awaiting import await_state
+from .aws_api import AwsApi, one, present, remove
 from .cloud_kinds import Kind, Plain, words
 from .properties import Failure
 
@@ -166,7 +167,9 @@ def read_nat(api: AwsApi, made: str, state: Plain) -> Plain | None:
 
 def delete_nat(api: AwsApi, made: str, state: Plain) -> None:
     remove(api.ec2.delete_nat_gateway, NatGatewayId=made)
-    await_state(lambda: _nat(api, made), lambda n: n is None or n["State"] in ("deleted", "failed"), f"end of {made}")
+    await_state(
+        lambda: _nat(api, made), lambda n: n is None or n["State"] in ("deleted", "failed"), f"the end of {made}"
+    )
 
 
 def retag(api: AwsApi, made: str, state: Plain, inputs: Plain, changed: set[str]) -> None:

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from typing import Any
 
 from linode_api4 import ApiError, LinodeClient, UnexpectedResponseError
 from requests import RequestException
 
+from .awaiting import remove_when_free
 from .properties import Failure
-
-POLL_SECONDS = 0.5
-# A machine that is going still holds its subnet for some seconds.
-DEPENDENCY_SECONDS = 60
-TRANSITION_SECONDS = 300
 
 
 class LinodeApi:
@@ -50,33 +44,17 @@ class LinodeApi:
         return self._client.put(path, data=body)
 
     def remove(self, path: str) -> None:
-        """Delete; that it is gone already is no error, and what still depends on it is waited for."""
-        deadline = time.monotonic() + DEPENDENCY_SECONDS
-        while True:
-            try:
-                self._client.delete(path)
-                return
-            except ApiError as error:
-                if error.status == 404:
-                    return
-                busy = error.status in (400, 409) and any(word in str(error) for word in ("busy", "attached", "in use"))
-                if not busy or time.monotonic() > deadline:
-                    raise
-                time.sleep(POLL_SECONDS)
+        """Delete, gone or not, once nothing depends on it."""
+        remove_when_free(lambda: self._client.delete(path), _is_gone, _is_in_use)
 
 
-def await_state(look: Callable[[], Any], reached: Callable[[Any], bool], what: str) -> Any:
-    """Look until a thing is as wanted.
+def _is_gone(error: Exception) -> bool:
+    return isinstance(error, ApiError) and error.status == 404
 
-    Raises:
-        Failure: It was not in time.
-    """
-    deadline = time.monotonic() + TRANSITION_SECONDS
-    while not reached(found := look()):
-        if time.monotonic() > deadline:
-            raise Failure(f"{what}: not in {TRANSITION_SECONDS} s")
-        time.sleep(POLL_SECONDS)
-    return found
+
+def _is_in_use(error: Exception) -> bool:
+    refused = isinstance(error, ApiError) and error.status in (400, 409)
+    return refused and any(word in str(error) for word in ("busy", "attached", "in use"))
 
 
 def failure(error: Exception) -> Exception:

@@ -1,8 +1,10 @@
-"""What Linode's API takes: JSON schemas of the request bodies of the operations that we use, and what it offers.
+"""What the emulated Linode takes: schemas of the request bodies of the operations that we use, and what it offers.
 
-Derived from Linode's OpenAPI description (linode/linode-api-openapi 5c7b318, API v4) as far as it could be read here,
-and from the request structs of linodego v2.5.0-4-g676b9dbe, which carry the same names. A body with a field that is
-not here is refused, as `additionalProperties: false` has it there.
+Names and types of fields, and most of what is required, are those of the request structs of linode/linodego (676b9db,
+August 2026). Linode's own OpenAPI description (linode/linode-api-openapi, 9 MB) was looked into in places at most, and
+nothing here was compared with it by machine. Lengths, patterns and counts are written by hand, from the documentation
+as its writer knew it. There are fewer fields than the API has; one that is not here is refused, so that it is noticed.
+Regions are those of recordings of the API in linodego; types and images are a choice of ours.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ REGIONS = (
     "eu-central",
     "eu-west",
     "fr-par",
+    "fr-par-2",
     "gb-lon",
     "id-cgk",
     "in-bom-2",
@@ -29,11 +32,13 @@ REGIONS = (
     "jp-osa",
     "jp-tyo-3",
     "nl-ams",
+    "no-osl-1",
     "se-sto",
     "sg-sin-2",
     "us-central",
     "us-east",
     "us-iad",
+    "us-iad-2",
     "us-lax",
     "us-mia",
     "us-ord",

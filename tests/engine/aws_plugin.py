@@ -43,11 +43,11 @@ class CloudPlugin:
         answer = asyncio.run(self.provider.check(p.CheckRequest(urn(kind), {}, news, b"1234567")))
         return answer.inputs, [failure.reason for failure in answer.failures or []]
 
-    def make(self, kind: str, preview: bool = False, **inputs: Any) -> Made:
+    def make(self, kind: str, preview: bool = False, timeout: float = 0, **inputs: Any) -> Made:
         checked, failures = self.check(kind, **inputs)
         if failures:
             raise Failure("; ".join(failures))
-        answer = asyncio.run(self.provider.create(p.CreateRequest(urn(kind), checked, 0, preview)))
+        answer = asyncio.run(self.provider.create(p.CreateRequest(urn(kind), checked, timeout, preview)))
         return Made(self, kind, answer.resource_id or "", answer.properties, checked)
 
     def invoke(self, token: str, **args: Any) -> dict[str, Any]:
@@ -67,19 +67,19 @@ class Made:
     def __getitem__(self, name: str) -> Any:
         return plain(self.state[name])
 
-    def diff(self, **changes: Any) -> p.DiffResponse:
+    def diff(self, ignoring: list[str] | None = None, **changes: Any) -> p.DiffResponse:
         news = {**self.inputs, **{name: to_property(value) for name, value in changes.items()}}
-        request = p.DiffRequest(urn(self.kind), self.id, self.state, news, [])
+        request = p.DiffRequest(urn(self.kind), self.id, self.state, news, ignoring or [])
         return asyncio.run(self.plugin.provider.diff(request))
 
-    def update(self, **changes: Any) -> None:
+    def update(self, ignoring: list[str] | None = None, **changes: Any) -> None:
         """Change in place, and find nothing more to change."""
-        found = self.diff(**changes)
+        found = self.diff(ignoring, **changes)
         assert found.changes and not found.replaces, (found.diffs, found.replaces)
         self.inputs = {**self.inputs, **{name: to_property(value) for name, value in changes.items()}}
-        request = p.UpdateRequest(urn(self.kind), self.id, self.state, self.inputs, 0, [], False)
+        request = p.UpdateRequest(urn(self.kind), self.id, self.state, self.inputs, 0, ignoring or [], False)
         self.state = asyncio.run(self.plugin.provider.update(request)).properties
-        left = self.diff()
+        left = self.diff(ignoring)
         assert left.diffs == [], (left.detailed_diff, "a second `up` would change it again")
 
     def refresh(self) -> bool:

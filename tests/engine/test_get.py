@@ -3,9 +3,15 @@
 import hashlib
 import importlib
 import io
+import json
+import os
+import shutil
 import tarfile
+from pathlib import Path
 
 import pytest
+
+PULUMI = shutil.which("pulumi")
 
 
 @pytest.fixture
@@ -89,19 +95,67 @@ def test_with_no_download_and_no_go_the_user_is_told_what_is_needed(get, monkeyp
     assert not get.ENGINE.exists()
 
 
+def plugins_of(get, tmp_path, *official):
+    """Let the engine have these plugins in the SDK's versions, and return its program."""
+    have = [{"name": name, "version": version} for name, version in get.locked_versions(official).items()]
+    program(tmp_path / "bin" / "pulumi", "v3.999.0", plugins=json.dumps(have))
+    return tmp_path / "bin" / "pulumi"
+
+
+def names(directories):
+    return {directory.name for directory in directories}
+
+
 def test_plugins_that_cannot_be_fetched_are_named_and_not_asked_for_at_every_run(get, tmp_path, monkeypatch):
-    own(tmp_path, "v3.999.0")
-    versions = get.locked_versions()
+    pulumi, asked = plugins_of(get, tmp_path), []
+    versions = get.locked_versions(get.PLUGINS)
     assert set(versions) == {"tls", "command"}
-    asked = []
     monkeypatch.setattr(get, "reachable", lambda host: asked.append(host) or False)
     for _ in range(2):
-        assert get.missing_plugins(tmp_path / "bin" / "pulumi", versions) == ["tls", "command"]
+        assert get.missing_plugins(pulumi, versions) == ["tls", "command"]
     assert len(asked) == 2, "both servers once; the second run remembers"
 
 
-def test_official_plugins_make_stand_ins_needless(get, tmp_path):
-    versions = get.locked_versions()
-    have = [f'{{"name": "{name}", "version": "{version}"}}' for name, version in versions.items()]
-    program(tmp_path / "bin" / "pulumi", "v3.999.0", plugins=f"[{', '.join(have)}]")
-    assert get.missing_plugins(tmp_path / "bin" / "pulumi", versions) == []
+def test_official_plugins_win_over_stand_ins_one_by_one(get, tmp_path):
+    pulumi = plugins_of(get, tmp_path, "tls", "aws")
+    assert names(get.stand_ins(pulumi, ["aws", "linode"])) == {"command", "linode"}, "PATH would hide what is installed"
+    everything = plugins_of(get, tmp_path, "tls", "command", "aws", "linode")
+    assert get.stand_ins(everything, ["aws", "linode"]) == []
+
+
+def test_a_plugin_of_another_version_is_none_as_the_engine_would_not_take_it(get, tmp_path):
+    program(tmp_path / "bin" / "pulumi", "v3.999.0", plugins='[{"name": "aws", "version": "1.0.0"}]')
+    assert "aws" in names(get.stand_ins(tmp_path / "bin" / "pulumi", ["aws"]))
+
+
+def test_a_plugin_on_the_users_own_path_wins_even_where_stand_ins_are_on_it_already(get, tmp_path, monkeypatch):
+    pulumi = plugins_of(get, tmp_path)
+    hidden = [str(get.STAND_INS / name) for name in ("tls", "aws")]
+    monkeypatch.setenv("PATH", ":".join([*hidden, *os.environ["PATH"].split(":")]))
+    program(tmp_path / "bin" / "pulumi-resource-aws", "")
+    assert names(get.stand_ins(pulumi, ["aws"])) == {"tls", "command", "linode"}
+
+
+def test_plugins_of_the_stacks_clouds_are_fetched_and_no_others(get, tmp_path, monkeypatch):
+    log = tmp_path / "installed"
+    pulumi = tmp_path / "bin" / "pulumi"
+    pulumi.write_text(f"#!/bin/sh\ncase $2 in ls) echo '[]';; install) echo $4 >>{log};; esac\n")
+    pulumi.chmod(0o755)
+    monkeypatch.setattr(get, "reachable", lambda host: True)
+    assert get.stand_ins(pulumi, ["aws", "lab", "byo"]) == [], "the official ones can be had"
+    assert log.read_text().split() == ["tls", "command", "aws"]
+
+
+def test_a_cloud_that_left_the_stack_file_can_still_be_cleared_away(get, tmp_path):
+    """Its resources are in the state until the next `up`."""
+    assert "aws" in names(get.stand_ins(plugins_of(get, tmp_path), ["linode"]))
+
+
+@pytest.mark.skipif(PULUMI is None, reason="no engine on PATH")
+def test_the_engine_itself_tells_of_an_installed_plugin(get, tmp_path, monkeypatch):
+    version = get.locked_versions(["aws"])["aws"]
+    plugin = tmp_path / "home" / "plugins" / f"resource-aws-v{version}"
+    plugin.mkdir(parents=True)
+    program(plugin / "pulumi-resource-aws", "")
+    monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "home"))
+    assert names(get.stand_ins(Path(PULUMI), ["aws"])) == {"tls", "command", "linode"}

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-STANDINS = "engine/standins/bin/pulumi-resource"
-PLUGINS = [f"{STANDINS}-tls", f"{STANDINS}-command", "lab/pulumi-resource-lab"]
+STANDINS = [f"engine/standins/bin/{name}/pulumi-resource-{name}" for name in ("tls", "command", "aws", "linode")]
+PLUGINS = [*STANDINS, "lab/pulumi-resource-lab"]
 
 
 @pytest.mark.parametrize("plugin", PLUGINS)

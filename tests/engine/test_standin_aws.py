@@ -162,6 +162,18 @@ def test_an_elastic_ip_moves_to_another_instance(aws, instance):
     assert not address.refresh()
 
 
+def test_an_update_leaves_alone_what_the_program_ignores(aws, subnet, image, cloud):
+    """hashicorp/terraform-provider-aws 44768: the instance's default would turn its interface's check on again."""
+    interface = aws.make(INTERFACE, subnetId=subnet.id, sourceDestCheck=False)
+    primary = {"networkInterfaceId": interface.id}
+    hub = aws.make(INSTANCE, ami=image, instanceType="t4g.small", primaryNetworkInterface=primary)
+    # On AWS the two are one: what is set at the instance is set at its primary interface.
+    cloud.modify_instance_attribute(InstanceId=hub.id, SourceDestCheck={"Value": False})
+    hub.update(ignoring=["sourceDestCheck"], instanceType="t4g.medium")
+    found = cloud.describe_instances(InstanceIds=[hub.id])["Reservations"][0]["Instances"][0]
+    assert found["SourceDestCheck"] is False, "a larger hub would forward nothing any more"
+
+
 def test_an_address_on_an_interface_outlives_the_instance(aws, subnet, group, image):
     interface = aws.make(INTERFACE, subnetId=subnet.id, securityGroups=[group.id], sourceDestCheck=False)
     address = aws.make(EIP, domain="vpc", networkInterface=interface.id)

@@ -6,7 +6,7 @@ import threading
 import pytest
 from werkzeug.serving import make_server
 
-from engine.standins import linode_api
+from engine.standins import awaiting
 from engine.standins.linode import LinodeProvider
 from engine.standins.properties import Failure, is_unknown, to_property
 from tests.clouds.faults import Fault
@@ -25,7 +25,7 @@ SSH = {"label": "ssh", "action": "ACCEPT", "protocol": "TCP", "ports": "22", "ip
 @pytest.fixture
 def cloud(monkeypatch):
     monkeypatch.setenv("LINODE_TOKEN", "emulated")
-    monkeypatch.setattr(linode_api, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(awaiting, "POLL_SECONDS", 0.02)
     made = make(None)
     server = make_server("127.0.0.1", 0, made, threaded=True, request_handler=Quiet)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -175,6 +175,13 @@ def test_a_throttled_call_is_tried_again_and_one_that_cannot_be_done_is_told(lin
     cloud.faults.order(Fault("POST /linode/instances", status=400, message="Account Limit reached."))
     with pytest.raises(Failure, match=r"\[400\] Account Limit reached"):
         linode.make(INSTANCE, region=REGION, label="one-more")
+
+
+def test_a_machine_that_does_not_come_to_run_is_given_up_in_the_time_that_the_program_says(linode, cloud):
+    cloud.faults.order(Fault("POST /linode/instances", boot_fails=True))
+    with pytest.raises(Failure, match="to be running: not in 1 s; it is offline"):
+        linode.make(INSTANCE, timeout=1, region=REGION, image="linode/debian12", label="dead")
+    assert cloud.things() == {}, "the engine knows no id of it, so nobody would ever take it away"
 
 
 def test_a_token_in_the_configuration_is_refused(monkeypatch):
