@@ -33,12 +33,12 @@ def hooks(tmp_path_factory):
     return target
 
 
-def run(hooks, hook, *arguments, serial=None, common_name="host.web-1", dev="hosts-udp"):
+def run(hooks, hook, *arguments, serial=None, common_name="host.web-1", dev="hosts-udp", text=True):
     environment = {"PATH": f"{hooks}:/usr/bin:/bin", "common_name": common_name, "dev": dev}
     if serial is not None:
         environment["X509_0_serialNumber"] = serial
     command = ["dash", hooks / hook, *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=10)
+    return subprocess.run(command, env=environment, capture_output=True, text=text, timeout=10)
 
 
 @pytest.fixture
