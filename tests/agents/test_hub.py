@@ -225,6 +225,21 @@ def test_a_hub_without_bird_says_so_within_two_tenths_of_a_second(hub):
     assert hub.wait(2)["fit"] == 1
 
 
+def test_a_hub_that_can_write_nothing_down_goes_on_answering_and_says_whether_it_is_fit(hub, monkeypatch):
+    """Its /run is full, say."""
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(agent.pathlib.Path, "write_text", full)
+    for _ in range(20):
+        hub.look()
+    assert hub.fit
+    hub.bird.lives = False
+    hub.look()
+    assert not hub.fit
+
+
 def test_a_draining_hub_answers_that_it_is_not_fit_and_undoes_it(hub):
     hub.wait(2)
     hub.marker.write_text("")

@@ -33,12 +33,12 @@ def hooks(tmp_path_factory):
     return target
 
 
-def run(hooks, hook, *arguments, serial=None, common_name="host.web-1", dev="hosts-udp"):
+def run(hooks, hook, *arguments, serial=None, common_name="host.web-1", dev="hosts-udp", text=True):
     environment = {"PATH": f"{hooks}:/usr/bin:/bin", "common_name": common_name, "dev": dev}
     if serial is not None:
         environment["X509_0_serialNumber"] = serial
     command = ["dash", hooks / hook, *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=10)
+    return subprocess.run(command, env=environment, capture_output=True, text=text, timeout=10)
 
 
 @pytest.fixture
@@ -133,6 +133,17 @@ def test_a_second_name_with_the_same_address_is_refused_while_the_first_is_conne
     assert by_tcp.returncode != 0, "not by the hub's other door either"
     assert run(hooks, "client-disconnect", serial="10.100.1.1").returncode == 0
     assert connect("10.100.1.1", common_name="host.evil")[0].returncode == 0
+
+
+def test_who_was_refused_takes_nothing_away_from_the_owner_when_it_goes(connect, hooks):
+    """OpenVPN calls client-disconnect for a session that client-connect has refused, too."""
+    connect("10.100.1.1")
+    (hooks / "ip.log").unlink()
+    for _ in range(2):  # the second try would find nobody connected
+        stranger, _ = connect("10.100.1.1", common_name="host.evil")
+        assert stranger.returncode != 0
+        assert run(hooks, "client-disconnect", serial="10.100.1.1", common_name="host.evil").returncode == 0
+    assert not (hooks / "ip.log").exists(), "the owner's route must stay"
 
 
 def test_a_host_that_went_has_no_route_any_more(connect, hooks):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
+import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[2]
@@ -79,8 +83,10 @@ class WorkTree:
             text=True,
             timeout=minutes * MINUTES,
         )
+        # What shows secrets on purpose would be found by whoever looks for them afterwards.
+        printed = "" if "--show-secrets" in command else f"{done.stdout}{done.stderr}"
         with self.log.open("a") as log:
-            log.write(f"$ {' '.join(command)}\n{done.stdout}{done.stderr}\n")
+            log.write(f"$ {' '.join(command)}\n{printed}\n")
         return done
 
     def script(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -115,6 +121,16 @@ class WorkTree:
     def outputs(self) -> dict[str, Any]:
         return json.loads(self.pulumi("stack", "output", "--json", "--show-secrets").stdout)
 
+    def state(self) -> dict[str, Any]:
+        """Return the whole state, secrets in the clear."""
+        return json.loads(self.pulumi("stack", "export", "--show-secrets").stdout)
+
+    def places(self) -> dict[str, bytes]:
+        """Return what lies about on this computer: the work tree, what commands printed, state and engine's home."""
+        kept = (self.tree, self.backend, Path(self.environment["PULUMI_HOME"]))
+        files = [self.log, *(file for root in kept for file in root.rglob("*") if file.is_file())]
+        return {str(file): file.read_bytes() for file in files}
+
     def addresses(self) -> dict[str, tuple[str, str]]:
         """Return each member's virtual addresses, as the stack's outputs say."""
         found = self.outputs()
@@ -125,3 +141,27 @@ class WorkTree:
         """Take away whatever a test left, by the engine and then by force."""
         self.script("down", self.stack)
         self.lab("sweep")
+
+    @contextmanager
+    def standing(self) -> Iterator[None]:
+        """Hold the stack up for tests that share it. Only one run at a time has a stack of this name."""
+        if os.geteuid() != 0:
+            pytest.skip("makes machines: needs root")
+        # Free when its holder dies; without it, a second run would sweep away the first one's machines.
+        held = Path(f"/run/vcubev-{self.stack}.lock")
+        lock = held.open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pytest.fail(f"another run of these tests has stack {self.stack}: {held} is held. Wait for its end.")
+        self.lab("sweep")  # of a run that was killed
+        # What is asked to end cleans up first.
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            done = self.up()
+            assert done.returncode == 0, f"{done.stdout[-6000:]}\n{done.stderr[-3000:]}"
+            yield
+        finally:
+            self.clean()
+            lock.close()
+            signal.signal(signal.SIGTERM, before)

@@ -146,9 +146,11 @@ class Hub:
             "sessions": self.sessions,
             "peers": self.peers,
         }
-        draft = STATE.with_suffix(".new")
-        draft.write_text(json.dumps(state))
-        draft.replace(STATE)
+        # Only told: with no room for it, hosts' claims are still to be answered.
+        with contextlib.suppress(OSError):
+            draft = STATE.with_suffix(".new")
+            draft.write_text(json.dumps(state))
+            draft.replace(STATE)
 
     def answer(self, text: bytes, source: str) -> bytes | None:
         """Take a host's question, and its claim if it makes one.
