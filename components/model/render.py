@@ -248,7 +248,7 @@ def _network(kind: str, values: dict[str, object]) -> dict[str, FileSpec]:
         "/etc/vcubev/overlay.env": _rendered("hooks/overlay.env.j2", {**values, "hextets": hextets}, restart),
         "/etc/nftables.conf": _rendered(f"nftables/{kind}.nft.j2", values, ("reload nftables.service",)),
         "/etc/sysctl.d/60-vcubev.conf": _rendered(f"sysctl/{kind}.conf.j2", {}, restart),
-        "/etc/sysusers.d/vcubev.conf": _rendered("sysusers/vcubev.conf.j2", {"kind": kind}, restart),
+        "/etc/sysusers.d/vcubev.conf": _rendered("sysusers/vcubev.conf.j2", {"kind": kind}),
         f"{UNITS}/vcubev-net.service": _rendered("systemd/vcubev-net.service.j2", {}, restart),
         f"{HOOKS}/net-up": _copied(f"hooks/{kind}-net-up", on_change=restart),
         f"{HOOKS}/net-down": _copied(f"hooks/{kind}-net-down"),

@@ -275,11 +275,8 @@ class Agent:
 def turn(number: int) -> None:
     """Have a tunnel taken anew; whoever does it takes no other word from this agent (vcubev-turn@.service)."""
     try:
-        fifo = os.open(TURN.format(path=number), os.O_WRONLY | os.O_NONBLOCK)
-        try:
-            os.write(fifo, b"\n")
-        finally:
-            os.close(fifo)
+        with open(os.open(TURN.format(path=number), os.O_WRONLY | os.O_NONBLOCK), "wb", buffering=0) as fifo:
+            fifo.write(b"\n")
     except OSError as problem:  # the tunnel brings no answer, and this is tried again for the next hub
         print(f"path {number} cannot be taken anew: {problem}", flush=True)
 

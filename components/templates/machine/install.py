@@ -15,6 +15,7 @@ import sys
 BUNDLES = pathlib.Path("/var/lib/vcubev/bundles")
 DRAIN = "/usr/local/lib/vcubev/drain"
 CHECKS = {"/etc/nftables.conf": ["nft", "-c", "-f"], "/etc/bird/bird.conf": ["bird", "-p", "-c"]}
+USERS = "/etc/sysusers.d/vcubev.conf"
 # Good for the first contact only; this installation came over the key that replaces it.
 SEEDED_HOST_KEY = pathlib.Path("/etc/ssh/ssh_host_ecdsa_key")
 # On a machine that the user has brought: its keys are none of ours.
@@ -108,6 +109,8 @@ def install(bundle):
     manifest = json.dumps({"files": kept, "units": bundle["units"]})
     if changed or gone:
         run("systemctl", "daemon-reload")
+    if USERS in changed:  # before the units that run as them
+        run("systemd-sysusers", USERS)
     for unit in (unit for unit in old["units"] if unit not in bundle["units"]):
         subprocess.run(["systemctl", "disable", "--now", unit], capture_output=True)
     started = []
