@@ -43,15 +43,23 @@ HUB_UNITS = (
     "vcubev-net.service",
     "nftables.service",
     "bird.service",
+    "vcubev-routes.service",
     "vcubev-hub.service",
     *(f"vcubev-hosts@{transport}.service" for transport in TRANSPORTS),
     "vcubev-leave.service",
 )
-HOST_UNITS = ("vcubev-net.service", "nftables.service", "vcubev-paths.service")
+HOST_UNITS = (
+    "vcubev-net.service",
+    "nftables.service",
+    "vcubev-turn@1.socket",
+    "vcubev-turn@2.socket",
+    "vcubev-paths.service",
+)
 
 HOOKS = "/usr/local/lib/vcubev"
 PKI = "/etc/vcubev/pki"
 UNITS = "/etc/systemd/system"
+LOW_PORTS = range(1, 1024)
 EVERY_LINK = "restart vcubev-link@*.service"
 EVERY_TRANSPORT = "restart vcubev-hosts@*.service"
 LOAD_FILTER = "reload nftables.service"
@@ -86,7 +94,7 @@ def hub_files(
     """
     values = {"hub": hub, "member": hub, "overlay": overlay, "policy": policy, "gateway_for": gateway_for}
     hosts = (EVERY_TRANSPORT,)
-    agent = ("restart vcubev-hub.service",)
+    agent, routes = ("restart vcubev-hub.service",), ("restart vcubev-routes.service",)
     config = {
         "ipv4": str(hub.address.ipv4),
         "overlay_ipv4": str(overlay.ipv4),
@@ -105,8 +113,12 @@ def hub_files(
             )
             for transport in TRANSPORTS
         },
-        "/etc/vcubev/hub.json": _json(config, agent),
-        **{f"{HOOKS}/{part}": _copied(f"agents/{part}", "0644", agent) for part in ("bird.py", "hub.py")},
+        **_low_ports(hub),
+        "/etc/vcubev/hub.json": _json(config, (*agent, *routes)),
+        f"{HOOKS}/bird.py": _copied("agents/bird.py", "0644", (*agent, *routes)),
+        f"{HOOKS}/hub.py": _copied("agents/hub.py", "0644", agent),
+        f"{HOOKS}/routes.py": _copied("agents/routes.py", "0644", routes),
+        f"{UNITS}/vcubev-routes.service": _rendered("systemd/vcubev-routes.service.j2", {}, routes),
         f"{UNITS}/vcubev-hub.service": _rendered("systemd/vcubev-hub.service.j2", {}, agent),
         f"{UNITS}/vcubev-leave.service": _rendered("systemd/vcubev-leave.service.j2", {}),
         "/etc/bird/bird.conf": _rendered("bird/bird.conf.j2", values, ("reload bird.service",)),
@@ -122,6 +134,7 @@ def hub_files(
         **{
             f"{HOOKS}/{hook}": _copied(f"hooks/{hook}")
             for hook in (
+                "ask-routes",
                 "client-connect",
                 "client-disconnect",
                 "drain",
@@ -131,6 +144,18 @@ def hub_files(
                 "link-up",
             )
         },
+    }
+
+
+def _low_ports(hub: HubView) -> dict[str, FileSpec]:
+    """Return what gives OpenVPN the right to a port below 1024, for each transport that has one; it has no other."""
+    ports = {"udp": hub.port, "tcp": hub.tcp_port}
+    return {
+        f"{UNITS}/vcubev-hosts@{transport}.service.d/low-port.conf": _rendered(
+            "systemd/low-port.conf.j2", {}, (f"restart vcubev-hosts@{transport}.service",)
+        )
+        for transport in TRANSPORTS
+        if ports[transport] in LOW_PORTS
     }
 
 
@@ -205,6 +230,10 @@ def host_files(
             for part in ("choice.py", "paths.py", "tunnels.py")
         },
         f"{UNITS}/vcubev-path@.service": _rendered("systemd/vcubev-path@.service.j2", {}, (BOTH_PATHS,)),
+        f"{UNITS}/vcubev-turn@.service": _rendered("systemd/vcubev-turn@.service.j2", {}),
+        f"{UNITS}/vcubev-turn@.socket": _rendered(
+            "systemd/vcubev-turn@.socket.j2", {}, ("restart vcubev-turn@1.socket", "restart vcubev-turn@2.socket")
+        ),
         f"{UNITS}/vcubev-paths.service": _rendered("systemd/vcubev-paths.service.j2", {}, agent),
     }
 
@@ -231,7 +260,7 @@ def _network(kind: str, values: dict[str, object]) -> dict[str, FileSpec]:
         "/etc/vcubev/overlay.env": _rendered("hooks/overlay.env.j2", {**values, "hextets": hextets}, restart),
         "/etc/nftables.conf": _rendered(f"nftables/{kind}.nft.j2", values, (LOAD_FILTER,)),
         "/etc/sysctl.d/60-vcubev.conf": _rendered(f"sysctl/{kind}.conf.j2", {}, restart),
-        "/etc/sysusers.d/vcubev.conf": _rendered("sysusers/vcubev.conf.j2", {}, restart),
+        "/etc/sysusers.d/vcubev.conf": _rendered("sysusers/vcubev.conf.j2", {"kind": kind}),
         f"{UNITS}/vcubev-net.service": _rendered("systemd/vcubev-net.service.j2", {}, restart),
         f"{HOOKS}/net-up": _copied(f"hooks/{kind}-net-up", on_change=restart),
         f"{HOOKS}/net-down": _copied(f"hooks/{kind}-net-down"),

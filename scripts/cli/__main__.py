@@ -21,6 +21,7 @@ from scripts.cli.credentials import NotSignedIn
 from scripts.cli.credentials import check as check_credentials
 from scripts.cli.drain import HubUnreachable
 from scripts.cli.drain import drain as drained
+from scripts.cli.exposure import exposure
 from scripts.cli.inventory import Inventory
 from scripts.cli.policy_commands import keeps_its_tests, policies
 from scripts.cli.prices import PriceTableError, load_tables
@@ -214,6 +215,7 @@ def drain(
 
 
 app.add_typer(policies, name="policy")
+app.command()(exposure)
 
 
 @app.command(hidden=True)

@@ -1,6 +1,7 @@
 """The host's agent: what it believes, and what it reads of fping."""
 
 import json
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -114,3 +115,15 @@ def test_a_host_tells_when_another_machine_has_its_identity(host, capsys):
     host._claimed = None
     answered(host, number=10, elsewhere=12)
     assert not host.rival, "the hub has not said so of what it has confirmed"
+
+
+def test_a_tunnel_is_taken_anew_by_whoever_may_and_an_agent_that_finds_nobody_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(agent, "TURN", str(tmp_path / "turn-{path}"))
+    agent.turn(2)
+    os.mkfifo(tmp_path / "turn-2")
+    agent.turn(2)  # nobody has it open: a writer would wait for ever
+    reader = os.open(tmp_path / "turn-2", os.O_RDONLY | os.O_NONBLOCK)
+    for _ in range(2):
+        agent.turn(2)
+    assert os.read(reader, 100) == b"\n\n", "one line each time"
+    os.close(reader)

@@ -15,7 +15,7 @@ HUB = TOPOLOGY.hubs[0]
 
 @pytest.fixture(scope="module")
 def hooks(tmp_path_factory):
-    """The hooks with the machine's paths turned to a directory of the test; `ip` and `birdc` are told, not done."""
+    """The hooks with the machine's paths turned to a directory of the test; what they ask for is told, not done."""
     target = tmp_path_factory.mktemp("hooks")
     paths = {"/etc/vcubev": target, "/usr/local/lib/vcubev": target, "/run/": f"{target}/run/"}
     for transport in render.TRANSPORTS:
@@ -26,9 +26,10 @@ def hooks(tmp_path_factory):
             for old, new in paths.items():
                 content = content.replace(old, str(new))
             (target / path.rpartition("/")[2]).write_text(content)
-    (target / "ip").write_text(f'#!/bin/sh\necho "$@" >>{target}/ip.log\n')
+    # tests/daemons/test_routes.py has the real one.
+    (target / "ask-routes").write_text(f'#!/bin/sh\necho "$@" >>{target}/routes.log\n[ ! -e {target}/nobody ]\n')
     (target / "birdc").write_text(f"#!/bin/sh\ncat {target}/birdc.out 2>/dev/null\n")
-    for program in ("ip", "birdc"):
+    for program in ("ask-routes", "birdc"):
         (target / program).chmod(0o755)
     return target
 
@@ -43,7 +44,7 @@ def run(hooks, hook, *arguments, serial=None, common_name="host.web-1", dev="hos
 
 @pytest.fixture
 def connect(hooks):
-    for leftover in [*(hooks / "run").glob("*/*"), hooks / "ip.log", hooks / "birdc.out"]:
+    for leftover in [*(hooks / "run").glob("*/*"), hooks / "routes.log", hooks / "birdc.out", hooks / "nobody"]:
         leftover.unlink(missing_ok=True)
 
     def call(serial, **options):
@@ -60,9 +61,7 @@ def test_a_host_gets_both_addresses_of_its_plan(connect, hooks, role, member):
     done, answer = connect(str(ipv4))
     assert done.returncode == 0, done.stderr
     assert answer == f"ifconfig-push {ipv4} 255.255.0.0\nifconfig-ipv6-push {ipv6}/64 {ipv6}\n"
-    log = (hooks / "ip.log").read_text()
-    assert f"-4 route add {ipv4}/32 dev hosts-udp table 100 proto 99 metric 2" in log
-    assert f"-6 route add {ipv6}/128 dev hosts-udp table 100 proto 99 metric 2" in log
+    assert (hooks / "routes.log").read_text() == f"add {ipv4} hosts-udp 2\n"
 
 
 REFUSED = [
@@ -96,7 +95,15 @@ REFUSED = [
 def test_a_certificate_with_no_hosts_address_is_refused_and_nothing_is_written(connect, hooks, serial):
     done, _ = connect(serial)
     assert done.returncode != 0 and "refused host.web-1" in done.stderr
-    assert not (hooks / "ip.log").exists(), "a refused host must not have a route"
+    assert not (hooks / "routes.log").exists(), "a refused host must not have a route"
+
+
+def test_a_host_does_not_come_in_without_its_route_and_may_try_again(connect, hooks):
+    (hooks / "nobody").touch()
+    done, _ = connect("10.100.1.1")
+    assert done.returncode != 0 and "its route could not be written" in done.stderr
+    (hooks / "nobody").unlink()
+    assert connect("10.100.1.1", common_name="host.new")[0].returncode == 0, "the refused one still owns the address"
 
 
 def told(own=None, others=()):
@@ -121,7 +128,7 @@ NUMBERS = [
 def test_a_host_that_comes_is_a_spare_until_it_claims_its_traffic(connect, hooks, known, number, reason):
     (hooks / "birdc.out").write_text(told(*known))
     connect("10.100.1.1")
-    assert f"metric {number}\n" in (hooks / "ip.log").read_text(), reason
+    assert (hooks / "routes.log").read_text() == f"add 10.100.1.1 hosts-udp {number}\n", reason
 
 
 def test_a_second_name_with_the_same_address_is_refused_while_the_first_is_connected(connect, hooks):
@@ -148,11 +155,9 @@ def test_who_was_refused_takes_nothing_away_from_the_owner_when_it_goes(connect,
 
 def test_a_host_that_went_has_no_route_any_more(connect, hooks):
     connect("10.100.1.1")
-    (hooks / "ip.log").unlink()
+    (hooks / "routes.log").unlink()
     assert run(hooks, "client-disconnect", serial="10.100.1.1").returncode == 0
-    log = (hooks / "ip.log").read_text()
-    assert "-4 route flush table 100 exact 10.100.1.1/32 dev hosts-udp" in log, "by TCP it may be here still"
-    assert "-6 route flush table 100 exact fd5c:ab1e:0:1::1/128 dev hosts-udp" in log
+    assert (hooks / "routes.log").read_text() == "del 10.100.1.1 hosts-udp\n", "by TCP it may be here still"
 
 
 @pytest.mark.parametrize("action", ["add", "update"])

@@ -5,6 +5,8 @@ import socket
 
 SOCKET = "/run/bird/bird.ctl"
 LOCAL_PREFERENCE = 100  # what BIRD adds to a mobility number
+# 4 times the number and a little more is BIRD's 16-bit preference; past it, numbers would turn round.
+HIGHEST_NUMBER = 16_000
 
 
 class Bird:

@@ -21,15 +21,13 @@ import time
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from bird import Bird, numbers
+from bird import HIGHEST_NUMBER, Bird, numbers
 
 CONFIG = pathlib.Path("/etc/vcubev/hub.json")
 HUBS = pathlib.Path("/etc/vcubev/hubs")
 RUN = pathlib.Path("/run/vcubev-hub")
 STATE = RUN / "state.json"
 DRAINING = (pathlib.Path("/var/lib/vcubev/draining"), RUN / "leaving", RUN / "rolling")
-# 4 times the number and a little more is BIRD's 16-bit preference; past it, numbers would turn round.
-HIGHEST_NUMBER = 16_000
 LONGEST_QUESTION = 512
 LOOK_SECONDS = 0.1
 BIRD_SECONDS = 0.5  # between two looks at the routing sessions

@@ -21,8 +21,9 @@ from tunnels import PROBE_SECONDS, Hub, Seen, tunnel_lines
 
 CONFIG = pathlib.Path("/etc/vcubev/paths.json")
 OWN_HUBS = pathlib.Path("/etc/vcubev/hubs")
-KNOWN_HUBS = pathlib.Path("/var/lib/vcubev/hubs.json")
+KNOWN_HUBS = pathlib.Path("/var/lib/vcubev-paths/hubs.json")
 RUN = pathlib.Path("/run/vcubev-paths")
+TURN = "/run/vcubev-turn-{path}"  # a line there has systemd take a tunnel anew
 TICK_SECONDS = 0.04
 CLAIM_RETRY_SECONDS = 0.1
 ASK_SECONDS = 10  # between two claims when all is well
@@ -44,7 +45,6 @@ class Agent:
         self.config = json.loads(CONFIG.read_text())
         self.choice = Choice(self.config["host"], self.config["site"])
         self._probers: dict[int, asyncio.Task] = {}
-        self._openers: dict[int, asyncio.Task] = {}
         self._own_seen: list = []
         self._hash = ""
         self._claimed: tuple[int, str] | None = None  # what the hub of the tunnel in use has confirmed
@@ -126,15 +126,9 @@ class Agent:
         draft = RUN / f"{number}.conf.new"
         draft.write_text("\n".join(tunnel_lines(number, hub, action.transport)) + "\n")
         draft.replace(RUN / f"{number}.conf")
-        if number in self._openers:
-            self._openers[number].cancel()
-        self._openers[number] = self._start(self._restart(number))
+        turn(number)
         self._probe(number, hub)
         self._write()
-
-    async def _restart(self, number: int) -> None:
-        done = await asyncio.create_subprocess_exec("systemctl", "restart", f"vcubev-path@{number}.service")
-        await done.wait()
 
     async def _use(self, action: Use) -> None:
         path = self.choice.paths[action.path]
@@ -276,6 +270,15 @@ class Agent:
             draft = RUN / "state.json.new"
             draft.write_text(json.dumps(state))
             os.replace(draft, RUN / "state.json")
+
+
+def turn(number: int) -> None:
+    """Have a tunnel taken anew; whoever does it takes no other word from this agent (vcubev-turn@.service)."""
+    try:
+        with open(os.open(TURN.format(path=number), os.O_WRONLY | os.O_NONBLOCK), "wb", buffering=0) as fifo:
+            fifo.write(b"\n")
+    except OSError as problem:  # the tunnel brings no answer, and this is tried again for the next hub
+        print(f"path {number} cannot be taken anew: {problem}", flush=True)
 
 
 def surveyed(told: str, endpoints: dict[str, int]) -> dict[int, Seen]:

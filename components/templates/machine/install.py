@@ -39,6 +39,7 @@ table inet vcubev_trial {{
   }}
 }}
 """
+USERS = "/etc/sysusers.d/vcubev.conf"
 # Good for the first contact only; this installation came over the key that replaces it.
 SEEDED_HOST_KEY = pathlib.Path("/etc/ssh/ssh_host_ecdsa_key")
 # On a machine that the user has brought: its keys are none of ours.
@@ -242,6 +243,8 @@ def install(bundle):
     manifest = json.dumps({"files": kept, "units": bundle["units"]})
     if changed or gone:
         run("systemctl", "daemon-reload")
+    if USERS in changed:  # before the units that run as them
+        run("systemd-sysusers", USERS)
     for unit in (unit for unit in old["units"] if unit not in bundle["units"]):
         subprocess.run(["systemctl", "disable", "--now", unit], capture_output=True)
     started = []

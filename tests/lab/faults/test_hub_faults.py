@@ -29,9 +29,10 @@ def test_traffic_goes_on_when_daemons_of_a_hub_are_killed(world, hub, fault, uni
     world.agree()
 
 
-def test_nothing_is_lost_when_the_agent_of_a_hub_is_killed(world, hub):
-    done = world.measure("hub: agent killed", lambda: world.kill(hub, "vcubev-hub.service")).check()
-    assert not done.hit, "the agent carries nothing"
+def test_nothing_is_lost_when_the_agent_of_a_hub_and_the_writer_of_its_routes_are_killed(world, hub):
+    units = ("vcubev-hub.service", "vcubev-routes.service")
+    done = world.measure("hub: agent killed", lambda: world.kill(hub, *units)).check()
+    assert not done.hit, "they carry nothing"
     world.agree()
 
 
