@@ -124,7 +124,9 @@ def test_perl_takes_the_hook_that_is_no_shell_script():
 
 @needs("shellcheck")
 def test_shellcheck_passes_every_script():
-    scripts = [path for path in (ROOT / "scripts").iterdir() if path.is_file()] + [ROOT / ".ci" / "run"]
+    scripts = [path for path in (ROOT / "scripts").iterdir() if path.is_file() and path.suffix != ".txt"] + [
+        ROOT / ".ci" / "run"
+    ]
     done = subprocess.run(["shellcheck", "-x", "-P", ROOT / "scripts", *scripts], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 

@@ -145,12 +145,12 @@ def test_a_second_name_with_the_same_address_is_refused_while_the_first_is_conne
 def test_who_was_refused_takes_nothing_away_from_the_owner_when_it_goes(connect, hooks):
     """OpenVPN calls client-disconnect for a session that client-connect has refused, too."""
     connect("10.100.1.1")
-    (hooks / "ip.log").unlink()
+    (hooks / "routes.log").unlink()
     for _ in range(2):  # the second try would find nobody connected
         stranger, _ = connect("10.100.1.1", common_name="host.evil")
         assert stranger.returncode != 0
         assert run(hooks, "client-disconnect", serial="10.100.1.1", common_name="host.evil").returncode == 0
-    assert not (hooks / "ip.log").exists(), "the owner's route must stay"
+    assert not (hooks / "routes.log").exists(), "the owner's route must stay"
 
 
 def test_a_host_that_went_has_no_route_any_more(connect, hooks):

@@ -74,7 +74,7 @@ def test_the_parser_takes_a_members_address_and_nothing_else(tmp_path, data):
 @example(serial="10.100.1.1", name="../../etc/passwd")
 @MANY
 def test_client_connect_answers_with_that_address_whatever_the_name_or_refuses_and_writes_nothing(hooks, serial, name):
-    for leftover in [*(hooks / "run").glob("*/*"), hooks / "ip.log", hooks / "answer"]:
+    for leftover in [*(hooks / "run").glob("*/*"), hooks / "routes.log", hooks / "answer"]:
         leftover.unlink(missing_ok=True)
     before = {str(path) for path in hooks.rglob("*")}
     done = run(hooks, "client-connect", str(hooks / "answer"), serial=serial, common_name=name, text=False)
@@ -87,7 +87,7 @@ def test_client_connect_answers_with_that_address_whatever_the_name_or_refuses_a
     ipv4, ipv6 = expected.split()
     pushed = f"ifconfig-push {ipv4} 255.255.0.0\nifconfig-ipv6-push {ipv6}/64 {ipv6}\n"
     assert (hooks / "answer").read_text() == pushed
-    assert new == {f"{hooks}/{made}" for made in ("answer", "ip.log", f"run/vcubev-hosts-udp/{ipv4}")}
+    assert new == {f"{hooks}/{made}" for made in ("answer", "routes.log", f"run/vcubev-hosts-udp/{ipv4}")}
 
 
 @given(learned=st.one_of(almost(OVERLAY.ipv4), ENVIRONMENT, PRINTABLE, st.just("fd5c:ab1e:0:1::1")))
