@@ -17,7 +17,8 @@ ARROWS = {
     "host": {"hub", "machine", "pki", "clouds", "model"},
     "hub": {"machine", "pki", "clouds", "model"},
     "machine": {"pki", "clouds", "model"},
-    "pki": {"model"},
+    "pki": {"revocation", "model"},
+    "revocation": {"model"},
     "clouds": {"clouds", "model"},
     "model": {"model"},
 }

@@ -8,7 +8,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.compat import StringIO
 from ruamel.yaml.scalarstring import LiteralScalarString
 
-from components.model.render import text
+from components.model.render import TEMPLATES, FileSpec, text
+
+FIRST_CONTACT = (TEMPLATES / "machine" / "first-contact.sh").read_text()
 
 
 def cloud_config(
@@ -63,3 +65,28 @@ def brought_script(template: str, login_user: str, **values: object) -> str:
         template: Name of a file in templates/machine.
     """
     return text(f"machine/{template}", {"login_user": login_user, **values})
+
+
+def first_contact_script(login_user: str, first_key: str, accepted_keys: Sequence[str]) -> str:
+    """Return what the first contact runs on a machine that cloud-init has prepared.
+
+    Args:
+        first_key: The login key that the machine was launched with.
+        accepted_keys: Those that are let in from then on.
+    """
+    if [first_key.strip()] == authorized(accepted_keys).split("\n"):
+        return FIRST_CONTACT
+    return FIRST_CONTACT + text(
+        "machine/authorize.sh.j2", {"login_user": login_user, "keys": authorized(accepted_keys)}
+    )
+
+
+def authorized(public_keys: Sequence[str]) -> str:
+    """Return lines of an authorized_keys file."""
+    return "\n".join(key.strip() for key in public_keys)
+
+
+def login_files(login_user: str, public_keys: Sequence[str]) -> dict[str, FileSpec]:
+    """Return what lets the operator's keys in, and no other."""
+    # Root's: sshd takes that as well, and reads it as the user.
+    return {f"/home/{login_user}/.ssh/authorized_keys": FileSpec(authorized(public_keys) + "\n")}

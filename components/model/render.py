@@ -33,6 +33,7 @@ CONSTANTS = {
     "HOSTS_TABLE": 100,
     "CLAIMS_PORT": 1195,  # UDP, in the overlay: where a hub takes its hosts' claims
     "LINK_PORTS": LINK_PORTS,
+    "CRL": "/run/vcubev-crl/crl.pem",  # checked by the hook refuse, on a tmpfs
 }
 
 HUB_PACKAGES = ("bird2", "chrony", "nftables", "openvpn", "python3", "sudo")
@@ -104,7 +105,7 @@ def hub_files(
             for transport in TRANSPORTS
         },
         "/etc/vcubev/hub.json": _json(config, agent),
-        **{f"{HOOKS}/{part}": _copied(f"agents/{part}", "0644", agent) for part in ("bird.py", "hub.py")},
+        **{f"{HOOKS}/{part}": _copied(f"agents/{part}", "0644", agent) for part in ("bird.py", "ends.py", "hub.py")},
         f"{UNITS}/vcubev-hub.service": _rendered("systemd/vcubev-hub.service.j2", {}, agent),
         f"{UNITS}/vcubev-leave.service": _rendered("systemd/vcubev-leave.service.j2", {}),
         "/etc/bird/bird.conf": _rendered("bird/bird.conf.j2", values, ("reload bird.service",)),
@@ -127,6 +128,7 @@ def hub_files(
                 "learn-address",
                 "link-down",
                 "link-up",
+                "link-verified",
             )
         },
     }
