@@ -15,7 +15,7 @@ from components.model.render import HOOKS, TEMPLATES, FileSpec
 from components.model.revocation import Ledger, Revoked
 
 DIRECTORY = "/etc/vcubev/crl"
-REFUSE = f"{HOOKS}/refuse"
+REFUSE = f"{HOOKS}/refuse.py"
 
 
 def revocation_list(certificate_pem: str, key_pem: str, revoked: Iterable[Revoked], number: int) -> str:
@@ -56,7 +56,7 @@ def ends_of(certificate_pem: str) -> datetime:
 def crl_files(
     lists: Iterable[str], ledger: Ledger, names: Iterable[str], hubs: Iterable[str], ends: Mapping[str, datetime]
 ) -> dict[str, FileSpec]:
-    """Return what tells a hub whom to refuse. A change of it restarts nothing: `refuse` ends the sessions concerned.
+    """Return what tells a hub whom to refuse. A change of it restarts nothing: refuse.py ends the sessions concerned.
 
     Args:
         lists: One for each authority that is trusted.
@@ -77,5 +77,5 @@ def crl_files(
     return {
         f"{DIRECTORY}/crl.pem": FileSpec("".join(lists), on_change=action),
         f"{DIRECTORY}/crl.json": FileSpec(json.dumps(told, indent=1) + "\n", on_change=action),
-        REFUSE: FileSpec((TEMPLATES / "hooks" / "refuse").read_text(), "0755", action),
+        REFUSE: FileSpec((TEMPLATES / "agents" / "refuse.py").read_text(), "0755", action),
     }

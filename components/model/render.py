@@ -33,7 +33,7 @@ CONSTANTS = {
     "HOSTS_TABLE": 100,
     "CLAIMS_PORT": 1195,  # UDP, in the overlay: where a hub takes its hosts' claims
     "LINK_PORTS": LINK_PORTS,
-    "CRL": "/run/vcubev-crl/crl.pem",  # checked by the hook refuse, on a tmpfs
+    "CRL": "/run/vcubev-crl/crl.pem",  # checked by refuse.py, on a tmpfs
 }
 
 HUB_PACKAGES = ("bird2", "chrony", "nftables", "openvpn", "python3", "sudo")

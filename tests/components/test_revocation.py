@@ -5,7 +5,7 @@ import json
 import pytest
 from cryptography import x509
 
-from components.model.crl import DIRECTORY
+from components.model.crl import DIRECTORY, REFUSE
 from tests.components.declared import declare, lab_values
 
 COMMAND, KEY = "command:remote:Command", "tls:index/privateKey:PrivateKey"
@@ -83,7 +83,7 @@ def test_a_host_that_leaves_the_stack_file_is_refused_by_every_hub_and_by_no_res
     touched = changed(lab, gone)
     assert touched == {f"{hub}-crl" for hub in HUBS}, "a hub's own bundle would drain it"
     actions = [action for spec in bundle(gone, f"{HUBS[0]}-crl").values() for action in spec["on_change"]]
-    assert set(actions) == {"run /usr/local/lib/vcubev/refuse"}
+    assert set(actions) == {f"run {REFUSE}"}
 
 
 def test_a_hub_that_leaves_is_refused_by_the_others(lab):

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from components.model import render, tlscrypt
+from components.model.crl import revocation_list
 from tests.agents.loading import load
-from tests.rendering import MACHINES, ROOT, TOPOLOGY, brought_scripts, gateway_filter
+from tests.rendering import MACHINES, ROOT, TOPOLOGY, brought_scripts, first_contact, gateway_filter
 
 HOOKS = ROOT / "components" / "templates" / "hooks"
 os.environ["PATH"] += ":/usr/sbin:/sbin"  # where Debian keeps daemons, out of a plain user's PATH
@@ -74,9 +75,9 @@ def test_nft_takes_the_packet_filter_of_a_gateway(tmp_path):
 
 
 @needs("shellcheck")
-@pytest.mark.parametrize("script", ["prepare", "leave"])
-def test_shellcheck_passes_what_runs_on_a_machine_of_the_users_own(script, tmp_path):
-    (tmp_path / "script").write_text(brought_scripts()[script])
+@pytest.mark.parametrize("script", ["prepare", "leave", "first contact"])
+def test_shellcheck_passes_what_runs_on_a_machine_before_it_has_files(script, tmp_path):
+    (tmp_path / "script").write_text({**brought_scripts(), "first contact": first_contact()}[script])
     done = subprocess.run(["shellcheck", "-s", "sh", tmp_path / "script"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
@@ -133,6 +134,9 @@ def test_openvpn_takes_every_configuration_with_real_keys(machine, path, tmp_pat
         capture_output=True,
     )
     shutil.copy(pki / "ca.pem", pki / "certificate.pem")
+    (tmp_path / "run/vcubev-crl").mkdir()
+    signed = revocation_list((pki / "ca.pem").read_text(), (pki / "key.pem").read_text(), (), 0)
+    (tmp_path / "run/vcubev-crl/crl.pem").write_text(signed)
     hub = machine in HUBS
     v2_key = tlscrypt.v2_server_key("secret") if hub else tlscrypt.v2_client_key("secret", "own")
     (pki / "tls-crypt-v2.key").write_text(v2_key)

@@ -1,8 +1,8 @@
 #!/usr/bin/python3 -I
 """Takes over the list of revoked certificates, and ends the live sessions of those who are on it. Runs as root.
 
-refuse          the list is new: take it over, then end sessions
-refuse prepare  a daemon is about to start: see that there is a list
+refuse.py          the list is new: take it over, then end sessions
+refuse.py prepare  a daemon is about to start: see that there is a list
 
 Daemons read a checked copy on a tmpfs. OpenVPN 2.6 goes on with the list it has when the file is gone; but it does not
 start without one, and takes nobody in with one that it cannot read. So a list that is damaged is passed over, aloud,
