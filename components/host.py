@@ -9,7 +9,8 @@ from pulumi import ComponentResource, Resource, ResourceOptions
 
 from components.clouds import CloudApi, Firewall, SiteNetwork
 from components.hub import Hub
-from components.machine import Machine, MachineArgs
+from components.machine import LOGIN_USER, Machine, MachineArgs
+from components.model.boot import login_files
 from components.model.policy import Policy
 from components.model.render import HOST_PACKAGES, HOST_UNITS, host_files, host_pki_files
 from components.model.topology import HostView, Overlay, SiteView
@@ -64,15 +65,17 @@ class Host(ComponentResource):
         services = self.machine.open_services(name, "host", args.policy.pieces(args.host.address.ipv4), self)
         identity = args.authority.issue(name, args.host.common_name, args.host.address, HOST_USES, child)
         views = [hub.view for hub in args.own_hubs]
-        self.machine.install(
+        self.installed = self.machine.install(
             f"{name}-install",
             "host",
-            lambda endpoints, **pki: {
+            lambda endpoints, logins, **pki: {
+                **login_files(LOGIN_USER, logins),
                 **host_files(args.host, args.overlay, list(zip(views, endpoints, strict=True)), args.policy),
                 **host_pki_files(**pki),
             },
             {
                 "endpoints": [hub.endpoint for hub in args.own_hubs],
+                "logins": args.authority.accepted_logins,
                 "ca_pem": args.authority.certificate_pem,
                 "certificate_pem": identity.certificate_pem,
                 "key_pem": identity.key_pem,

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pulumi import ComponentResource, Output, Resource, ResourceOptions
 
 from components.clouds import CloudApi, Firewall, SiteNetwork
-from components.machine import Machine, MachineArgs
+from components.machine import LOGIN_USER, Machine, MachineArgs
+from components.model.boot import login_files
 from components.model.policy import Policy
 from components.model.render import HUB_PACKAGES, HUB_UNITS, hub_files, hub_pki_files
 from components.model.topology import HubView, Overlay, SiteView
@@ -61,15 +62,27 @@ class Hub(ComponentResource):
         )
         services = self.machine.open_services(name, "hub", args.policy.pieces(), self)
         identity = args.authority.issue(name, args.hub.common_name, args.hub.address, HUB_USES, child)
+        # A bundle of its own: a certificate that is revoked drains no hub and restarts nothing.
+        refusals = self.machine.install(
+            f"{name}-crl",
+            "crl",
+            args.authority.refusal_files,
+            args.authority.refusals(identity),
+            (),
+            child,
+            stays=True,
+        )
         self.installed = self.machine.install(
             f"{name}-install",
             "hub",
-            lambda endpoint, gateway_for, **pki: {
+            lambda endpoint, gateway_for, logins, **pki: {
+                **login_files(LOGIN_USER, logins),
                 **hub_files(args.hub, args.overlay, endpoint, args.policy, gateway_for),
                 **hub_pki_files(**pki),
             },
             {
                 "endpoint": self.machine.address,
+                "logins": args.authority.accepted_logins,
                 "gateway_for": args.site.underlay if args.site.network.nat == "hub" else None,
                 "ca_pem": args.authority.certificate_pem,
                 "certificate_pem": identity.certificate_pem,
@@ -78,7 +91,8 @@ class Hub(ComponentResource):
                 "link_key": args.authority.link_channel_key(),
             },
             HUB_UNITS,
-            ResourceOptions(parent=self, depends_on=[*services, *([args.after] if args.after else [])]),
+            # Nobody comes in before the hub knows whom to refuse and what to let through.
+            ResourceOptions(parent=self, depends_on=[refusals, *services, *([args.after] if args.after else [])]),
             rolling=True,
         )
         self.endpoint = self.machine.address

@@ -10,22 +10,30 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pulumi_tls as tls
 from pulumi import ComponentResource, CustomTimeouts, Input, Output, Resource, ResourceOptions, Stash
 from pulumi_command import remote
 
 from components.clouds import CloudApi, Firewall, MachineSpec, SiteNetwork, VirtualMachine
-from components.model.boot import cloud_config, leave_script, prepare_script
+from components.model.boot import (
+    FIRST_CONTACT,
+    authorized,
+    cloud_config,
+    first_contact_script,
+    leave_script,
+    prepare_script,
+)
 from components.model.bundle import RUN_INSTALLER, pack
+from components.model.files import FileSpec
 from components.model.policy import Service
-from components.model.render import FileSpec, service_files
+from components.model.render import service_files
 from components.model.topology import SSH_PORT, BroughtMachine
 from components.pki import Authority
 
 LOGIN_USER = "vcubev"
 TEMPLATES = Path(__file__).parent / "templates"
-FIRST_CONTACT = (TEMPLATES / "machine" / "first-contact.sh").read_text()
 THIS_RUN = uuid.uuid4().hex
 # A cloud's machine may take minutes to boot, and then minutes more to install packages.
 BOOT_SECONDS, CLOUD_INIT_SECONDS = 300, 300
@@ -77,10 +85,17 @@ class Machine(ComponentResource):
         seeded = tls.PrivateKey(
             f"{name}-seed", algorithm="ECDSA", ecdsa_curve="P256", opts=ResourceOptions(parent=self)
         )
+        # user_data is constant, and so is the login key in it: good for the first contact only, which writes down those
+        # that are accepted by then.
+        first_login = Stash(
+            f"{name}-first-login",
+            input={"public": args.authority.login.public, "private": args.authority.login.private},
+            opts=ResourceOptions(parent=self, ignore_changes=["input"]),
+        ).output
         user_data = Output.all(
             packages=args.packages,
             login_user=LOGIN_USER,
-            login_public_key=args.authority.login_public_key,
+            login_public_key=first_login["public"],
             ssh_host_private_key=seeded.private_key_openssh,
             ssh_host_public_key=seeded.public_key_openssh,
             boot_commands=[] if args.public else args.network.private_boot_commands,
@@ -91,7 +106,7 @@ class Machine(ComponentResource):
         # nothing that changes later (the gateway's key, this program) may ask for it.
         met = Stash(
             f"{name}-met",
-            input=self._first_contact(seeded.public_key_openssh),
+            input=self._first_contact(seeded.public_key_openssh, first_login),
             opts=ResourceOptions(parent=self, replacement_trigger=self.vm.instance_id),
         )
         first_contact = remote.Command(
@@ -122,6 +137,7 @@ class Machine(ComponentResource):
         opts: ResourceOptions,
         remove: bool = False,
         rolling: bool = False,
+        stays: bool = False,
     ) -> remote.Command:
         """Put rendered files on the machine and start what they configure.
 
@@ -132,13 +148,14 @@ class Machine(ComponentResource):
             units: systemd units to enable and start, in order.
             remove: Whether deleting the resource takes the files away again from a machine that lives on.
             rolling: Whether the machine is a hub that its hosts must leave before anything on it restarts.
+            stays: Whether the files go only with the whole machine's: later than those that need them.
         """
         secret = Output.secret(dict(values)).apply(lambda known: pack(bundle, render(**known), units, rolling))
         return remote.Command(
             name,
             connection=self._connection(self.host_key),
             create=RUN_INSTALLER + "install",
-            delete=self._removal(remove),
+            delete=None if stays else self._removal(remove),
             stdin=secret,
             # No triggers: a new instance has a new host key, and a changed connection asks for an update, which
             # installs again. A replacement would then run `delete`, on the machine that has just got its files.
@@ -203,14 +220,15 @@ class Machine(ComponentResource):
         opts = ResourceOptions(parent=self, depends_on=self._turn())
         return args.cloud.launch(self._name, args.network, spec, opts)
 
-    def _first_contact(self, seeded_host_key: Output[str]) -> dict[str, Input[object]]:
+    def _first_contact(self, seeded_host_key: Output[str], login: Output[Any]) -> dict[str, Input[object]]:
         """Return how a machine is met: as cloud-init has prepared it, or as the user has."""
-        access, tries = self.vm.access, _tries_within(self._boot_seconds)
+        access, accepted = self.vm.access, self._args.authority.accepted_logins
+        tries = _tries_within(self._boot_seconds)
         if access is None:
-            return {"connection": self._connection(seeded_host_key, tries=tries), "create": FIRST_CONTACT}
-        prepare = self._args.authority.login_public_key.apply(
-            lambda key: prepare_script(LOGIN_USER, self._args.packages, key)
-        )
+            connection = self._connection(seeded_host_key, private_key=login["private"], tries=tries)
+            script = Output.all(login["public"], accepted).apply(lambda keys: first_contact_script(LOGIN_USER, *keys))
+            return {"connection": connection, "create": script}
+        prepare = accepted.apply(lambda keys: prepare_script(LOGIN_USER, self._args.packages, authorized(keys)))
         connection = self._connection(access.host_key, access.user, access.private_key, tries)
         return {"connection": connection, "create": prepare.apply(lambda text: text + FIRST_CONTACT)}
 
@@ -229,13 +247,14 @@ class Machine(ComponentResource):
         tries: int = DIAL_ERROR_LIMIT,
     ) -> remote.ConnectionArgs:
         gateway = self._args.gateway
+        own_login = private_key is None and user == LOGIN_USER
         proxy = None
         if gateway is not None:
             proxy = remote.ProxyConnectionArgs(
                 host=gateway.address,
                 port=_unusual(gateway.vm.ssh_port),
                 user=LOGIN_USER,
-                private_key=self._args.authority.login_private_key,
+                private_key=self._args.authority.login.private,
                 host_key=gateway.host_key,
                 dial_error_limit=DIAL_ERROR_LIMIT,
             )
@@ -243,8 +262,8 @@ class Machine(ComponentResource):
             host=self.address,
             port=_unusual(self.vm.ssh_port),
             user=user,
-            # The login user has the stack's key; another has the user's own, or what the SSH agent holds.
-            private_key=self._args.authority.login_private_key if user == LOGIN_USER else private_key,
+            # A user of the machine's own has a key that is given, or what the SSH agent holds.
+            private_key=self._args.authority.login.private if own_login else private_key,
             host_key=host_key,
             dial_error_limit=tries,
             proxy=proxy,

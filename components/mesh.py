@@ -32,7 +32,7 @@ class Mesh(ComponentResource):
         super().__init__("vcubev:index:Mesh", name, None, opts)
         child = ResourceOptions(parent=self)
         self._topology = topology = args.topology
-        self.authority = Authority(f"{name}-ca", topology.certificates, child)
+        self.authority = Authority(f"{name}-ca", topology, child)
         self.sites: dict[str, Site] = {}
         changed_last = None
         for site in topology.sites:
@@ -51,6 +51,7 @@ class Mesh(ComponentResource):
             host.name: self.sites[host.site].place(f"{name}-{host.name}", host, self.sites[host.hub_site].hubs)
             for host in topology.hosts
         }
+        self.authority.remember()
         self.register_outputs({})
 
     def stack_outputs(self) -> dict[str, object]:
@@ -81,8 +82,18 @@ class Mesh(ComponentResource):
         return {
             "hubs": hubs,
             "hosts": hosts,
-            "login": {"user": LOGIN_USER, "private_key": Output.secret(self.authority.login_private_key)},
+            "login": {"user": LOGIN_USER, "private_key": self.authority.login.private},
+            "certificates": self.authority.lives(),
+            "keys": self._keys_in_force(),
         }
+
+    def _keys_in_force(self) -> Output[dict[str, object]]:
+        """Return the generations of keys once all machines have them: what scripts/rotate goes on from."""
+        keys = self._topology.keys
+        told = {"authority": list(keys.authority), "login": list(keys.login)}
+        told |= {name: list(generations) for name, generations in sorted(keys.members.items())}
+        installed = [member.installed.id for member in (*self.hubs.values(), *self.hosts.values())]
+        return Output.all(*installed).apply(lambda _: told)
 
     def _ssh(self, machine: Machine, gateway: str) -> dict[str, object]:
         access: dict[str, object] = {"address": machine.address, "host_key": machine.host_key, "gateway": gateway}

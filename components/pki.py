@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import pulumi
 import pulumi_tls as tls
 from pulumi import ComponentResource, Output, ResourceOptions
 
 from components.model import tlscrypt
-from components.model.topology import Certificates, VirtualAddress
+from components.model.crl import crl_files, ends_of, revocation_list
+from components.model.files import FileSpec
+from components.model.keys import FIRST, numbered
+from components.model.revocation import Issued, Ledger, read_certificate, text_of
+from components.model.topology import Topology, VirtualAddress
+from components.revocation import Revocations, RevocationsArgs
 
 ORGANIZATION = "vcubev"
 CA_USES = ["cert_signing", "crl_signing"]
@@ -25,34 +32,60 @@ class Identity:
     key_pem: Output[str]
 
 
+@dataclass(frozen=True)
+class LoginKey:
+    """An operator's key, as OpenSSH writes it."""
+
+    private: Output[str]
+    public: Output[str]
+
+
 class Authority(ComponentResource):
-    """One CA per mesh, ECDSA P-256, the secret behind the tls-crypt keys, and the operator's login key."""
+    """One CA per mesh, ECDSA P-256, the secret behind the tls-crypt keys, and the operator's login key.
 
-    certificate_pem: Output[str]
-    login_private_key: Output[str]
-    login_public_key: Output[str]
+    While a key is rotated there are two of it: the one in use, and one that is accepted beside it.
+    """
 
-    def __init__(self, name: str, lifetimes: Certificates, opts: ResourceOptions | None = None) -> None:
+    certificate_pem: Output[str]  # of all CAs that are trusted, the one that signs first
+    login: LoginKey  # the one in use
+    accepted_logins: Output[list[str]]  # public keys
+
+    def __init__(self, name: str, topology: Topology, opts: ResourceOptions | None = None) -> None:
         super().__init__("vcubev:index:Authority", name, None, opts)
-        child = ResourceOptions(parent=self)
-        self._lifetimes = lifetimes
-        self._key = tls.PrivateKey(f"{name}-key", algorithm="ECDSA", ecdsa_curve="P256", opts=child)
-        self._certificate = tls.SelfSignedCert(
-            f"{name}-cert",
-            private_key_pem=self._key.private_key_pem,
+        child = self._child = ResourceOptions(parent=self)
+        self._name, self._topology, self._lifetimes = name, topology, topology.certificates
+        members = {member.common_name: topology.keys.of(member.common_name) for member in topology.members}
+        args = RevocationsArgs(_signer_name(name, FIRST[0]), members, topology.revoked)
+        self._revocations = Revocations(f"{name}-revocations", args, child)
+        self._signers = [self._signer(generation) for generation in topology.keys.authority]
+        self._channel = tls.PrivateKey(f"{name}-channel", algorithm="ECDSA", ecdsa_curve="P256", opts=child)
+        logins = [self._login(generation) for generation in topology.keys.login]
+        self.certificate_pem = Output.all(*(signer.certificate_pem for signer in self._signers)).apply("".join)
+        self.login, self.accepted_logins = logins[0], Output.all(*(login.public for login in logins))
+        self._issued: dict[str, tuple[int, Output[str]]] = {}  # common name -> generation and certificate
+        self._lists = Output.all(*map(self._list, self._signers))
+        self.register_outputs({"certificate_pem": self.certificate_pem})
+
+    def _signer(self, generation: int) -> Identity:
+        name = self._name
+        key = tls.PrivateKey(
+            numbered(f"{name}-key", generation), algorithm="ECDSA", ecdsa_curve="P256", opts=self._child
+        )
+        certificate = tls.SelfSignedCert(
+            numbered(f"{name}-cert", generation),
+            private_key_pem=key.private_key_pem,
             is_ca_certificate=True,
             allowed_uses=CA_USES,
-            subject={"common_name": f"{name} authority", "organization": ORGANIZATION},
-            validity_period_hours=lifetimes.ca_validity_hours,
+            subject={"common_name": _signer_name(name, generation), "organization": ORGANIZATION},
+            validity_period_hours=self._lifetimes.ca_validity_hours,
             set_subject_key_id=True,
-            opts=child,
+            opts=self._child,
         )
-        self._channel = tls.PrivateKey(f"{name}-channel", algorithm="ECDSA", ecdsa_curve="P256", opts=child)
-        login = tls.PrivateKey(f"{name}-login", algorithm="ED25519", opts=child)
-        self.certificate_pem = self._certificate.cert_pem
-        self.login_private_key = Output.secret(login.private_key_openssh)
-        self.login_public_key = login.public_key_openssh
-        self.register_outputs({"certificate_pem": self.certificate_pem})
+        return Identity(certificate.cert_pem, Output.secret(key.private_key_pem))
+
+    def _login(self, generation: int) -> LoginKey:
+        key = tls.PrivateKey(numbered(f"{self._name}-login", generation), algorithm="ED25519", opts=self._child)
+        return LoginKey(Output.secret(key.private_key_openssh), key.public_key_openssh)
 
     def issue(
         self, name: str, common_name: str, address: VirtualAddress, uses: list[str], opts: ResourceOptions
@@ -64,9 +97,10 @@ class Authority(ComponentResource):
             common_name: "host.<name>" or "hub.<site>.<hub>".
             address: Written into subject.serialNumber (IPv4, which the hubs' hooks read) and the SAN (both).
         """
-        key = tls.PrivateKey(f"{name}-key", algorithm="ECDSA", ecdsa_curve="P256", opts=opts)
+        generation = self._topology.keys.of(common_name)[0]
+        key = tls.PrivateKey(numbered(f"{name}-key", generation), algorithm="ECDSA", ecdsa_curve="P256", opts=opts)
         request = tls.CertRequest(
-            f"{name}-request",
+            numbered(f"{name}-request", generation),
             private_key_pem=key.private_key_pem,
             subject={
                 "common_name": common_name,
@@ -77,16 +111,77 @@ class Authority(ComponentResource):
             opts=opts,
         )
         certificate = tls.LocallySignedCert(
-            f"{name}-cert",
-            ca_private_key_pem=self._key.private_key_pem,
-            ca_cert_pem=self._certificate.cert_pem,
+            numbered(f"{name}-cert", generation),
+            ca_private_key_pem=self._signers[0].key_pem,
+            ca_cert_pem=self._signers[0].certificate_pem,
             cert_request_pem=request.cert_request_pem,
             allowed_uses=uses,
             validity_period_hours=self._lifetimes.validity_hours,
             early_renewal_hours=self._lifetimes.early_renewal_hours,
             opts=opts,
         )
+        self._issued[common_name] = generation, certificate.cert_pem
         return Identity(certificate.cert_pem, Output.secret(key.private_key_pem))
+
+    # Revocation
+
+    def _list(self, signer: Identity) -> Output[str]:
+        known = Output.all(signer.certificate_pem, signer.key_pem, self._revocations.ledger)
+        made = known.apply(lambda all: revocation_list(all[0], all[1], all[2].revoked, all[2].number))
+        return Output.unsecret(made)
+
+    def refusals(self, identity: Identity) -> dict[str, Output[object]]:
+        """Return what `refusal_files` takes, for one hub."""
+        return {
+            "lists": self._lists,
+            "ledger": self._revocations.ledger,
+            "authority_pem": self._signers[0].certificate_pem,
+            "certificate_pem": identity.certificate_pem,
+        }
+
+    def refusal_files(
+        self, lists: list[str], ledger: Ledger, authority_pem: str, certificate_pem: str
+    ) -> Mapping[str, FileSpec]:
+        """Return the files that tell a hub whom to refuse, and when what ends."""
+        authority = ends_of(authority_pem)
+        ends = {"authority": authority, "revocation_list": authority, "certificate": ends_of(certificate_pem)}
+        names = [name for name in self._topology.revoked if not name.isdecimal()]
+        return crl_files(lists, ledger, names, [hub.common_name for hub in self._topology.hubs], ends)
+
+    def remember(self) -> None:
+        """Keep what was signed for the next run; called when all has been."""
+        self._revocations.remember([issued for issued, _ in self._signed()])
+
+    def _signed(self) -> list[tuple[Output[Issued], str]]:
+        return [
+            (pem.apply(lambda text, generation=generation: read_certificate(text, generation)), name)
+            for name, (generation, pem) in sorted(self._issued.items())
+        ]
+
+    def lives(self) -> Output[dict[str, object]]:
+        """Return when what ends: a stack output. It warns of machines that nobody lets in any more."""
+        parts = Output.all(
+            self._signers[0].certificate_pem, self._revocations.ledger, Output.all(*(o for o, _ in self._signed()))
+        )
+        return parts.apply(lambda all: self._lives(*all))
+
+    def _lives(self, authority_pem: str, ledger: Ledger, issued: list[Issued]) -> dict[str, object]:
+        serials = {one.serial for one in ledger.revoked}
+        refused = sorted({one.name for one in issued if one.serial in serials or one.name in self._topology.revoked})
+        for name in refused:
+            if name not in self._topology.revoked:
+                pulumi.log.warn(f"the certificate of {name} is revoked, for good: scripts/rotate gives it another")
+        first = min(issued, key=lambda one: (one.until, one.name), default=None)
+        end = text_of(ends_of(authority_pem))
+        return {
+            "authority": end,
+            "revocation_list": end,
+            "earliest": {"name": first.name, "end": text_of(first.until)} if first else {"name": "", "end": end},
+            "revoked": {str(one.serial): one.name for one in sorted(ledger.revoked)},
+            "refused": refused,
+        }
+
+    # Keys of the control channel
 
     def hub_channel_key(self) -> Output[str]:
         """The `tls-crypt-v2` server key, the same on every hub."""
@@ -100,3 +195,8 @@ class Authority(ComponentResource):
         """One host's `tls-crypt-v2` key, derived from its own private key."""
         secrets = Output.all(self._channel.private_key_pem, identity.key_pem)
         return Output.secret(secrets).apply(lambda both: tlscrypt.v2_client_key(both[0], both[1]))
+
+
+def _signer_name(name: str, generation: int) -> str:
+    """Return a CA's common name, one for each: the lists of revoked certificates are found by it."""
+    return f"{name} authority" if generation == FIRST[0] else f"{name} authority {generation}"

@@ -1,17 +1,21 @@
 """Every file of the lab stack's machines, with fixed endpoints and keys: what golden files and checkers read."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from ipaddress import IPv4Network
 from pathlib import Path
 
 from components.model import render
-from components.model.boot import cloud_config, leave_script, prepare_script
+from components.model.boot import cloud_config, first_contact_script, leave_script, login_files, prepare_script
+from components.model.crl import crl_files
+from components.model.revocation import Ledger, Revoked
 from components.model.stackfile import load, load_file
 from components.model.topology import BroughtMachine
 from tests.model.policy_stack import BASE
 
 ROOT = Path(__file__).parents[1]
 TOPOLOGY = load_file(ROOT / "stacks" / "Pulumi.lab.yaml", ("lab",))
+LOGINS = ("ssh-ed25519 AAAALOGIN\n", "ssh-ed25519 AAAAOLDER\n")
 ENDPOINTS = {hub.key: f"203.0.113.{hub.id}" for hub in TOPOLOGY.hubs}
 
 
@@ -19,6 +23,7 @@ def hub_bundle(hub):
     """A hub's files with those of its links, path -> FileSpec."""
     files = render.hub_files(hub, TOPOLOGY.overlay, ENDPOINTS[hub.key])
     files |= render.hub_pki_files("CA\n", "CERTIFICATE\n", "KEY\n", "TLS-CRYPT-V2\n", "LINK KEY\n")
+    files |= login_files("vcubev", LOGINS) | refusals()
     for link in TOPOLOGY.links:
         if hub in (link.listener, link.dialer):
             peer = link.dialer if hub == link.listener else link.listener
@@ -26,11 +31,21 @@ def hub_bundle(hub):
     return files
 
 
+def refusals():
+    """What tells a hub whom to refuse: a host that has gone, one on the list, and a certificate that a hub had."""
+    began, end = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC), datetime(2027, 5, 4, 3, 2, 1, tzinfo=UTC)
+    revoked = {Revoked(1 << 120, "host.web-9", end, began), Revoked(17, "hub.oregon.a", end, began)}
+    ends = {"authority": end.replace(year=2036), "certificate": end, "revocation_list": end.replace(year=2036)}
+    hubs = [hub.common_name for hub in TOPOLOGY.hubs]
+    return crl_files(["LIST\n"], Ledger(revoked=frozenset(revoked), number=3), ["host.web-2"], hubs, ends)
+
+
 def host_bundle(host):
     """A host's files, path -> FileSpec."""
     own_hubs = [(hub, ENDPOINTS[hub.key]) for hub in TOPOLOGY.hubs if hub.site == host.site]
     files = render.host_files(host, TOPOLOGY.overlay, own_hubs)
-    return files | render.host_pki_files("CA\n", "CERTIFICATE\n", "KEY\n", "TLS-CRYPT-V2\n")
+    files |= render.host_pki_files("CA\n", "CERTIFICATE\n", "KEY\n", "TLS-CRYPT-V2\n")
+    return files | login_files("vcubev", LOGINS)
 
 
 def walls():
@@ -65,6 +80,11 @@ def brought_scripts():
     """What is run on a machine of the user's own, name -> text."""
     prepare = prepare_script("vcubev", render.HOST_PACKAGES, "ssh-ed25519 AAAALOGIN\n")
     return {"prepare": prepare, "leave": leave_script("vcubev")}
+
+
+def first_contact():
+    """What the first contact runs on a machine whose login key another has taken the place of."""
+    return first_contact_script("vcubev", "ssh-ed25519 AAAAFIRST", LOGINS)
 
 
 def user_data():

@@ -9,7 +9,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.compat import StringIO
 from ruamel.yaml.scalarstring import LiteralScalarString
 
-from components.model.render import text
+from components.model.files import TEMPLATES, FileSpec, text
+
+FIRST_CONTACT = (TEMPLATES / "machine" / "first-contact.sh").read_text()
 
 # Where a machine's keys go. OpenSSH's words need no quotes in YAML.
 LOGIN_KEY, HOST_KEY, HOST_PRIVATE_KEY = "LOGIN-KEY-OF-STACK", "PUBLIC-KEY-OF-MACHINE", "PRIVATE-KEY-OF-MACHINE"
@@ -101,3 +103,28 @@ def leave_script(login_user: str) -> str:
 def _kernel_settings() -> list[str]:
     lines = [line for kind in ("hub", "host") for line in text(f"sysctl/{kind}.conf.j2", {}).splitlines()]
     return sorted({line.partition("=")[0].strip() for line in lines if "=" in line and not line.startswith("#")})
+
+
+def first_contact_script(login_user: str, first_key: str, accepted_keys: Sequence[str]) -> str:
+    """Return what the first contact runs on a machine that cloud-init has prepared.
+
+    Args:
+        first_key: The login key that the machine was launched with.
+        accepted_keys: Those that are let in from then on.
+    """
+    if [first_key.strip()] == authorized(accepted_keys).split("\n"):
+        return FIRST_CONTACT
+    return FIRST_CONTACT + text(
+        "machine/authorize.sh.j2", {"login_user": login_user, "keys": authorized(accepted_keys)}
+    )
+
+
+def authorized(public_keys: Sequence[str]) -> str:
+    """Return lines of an authorized_keys file."""
+    return "\n".join(key.strip() for key in public_keys)
+
+
+def login_files(login_user: str, public_keys: Sequence[str]) -> dict[str, FileSpec]:
+    """Return what lets the operator's keys in, and no other."""
+    # Root's: sshd takes that as well, and reads it as the user.
+    return {f"/home/{login_user}/.ssh/authorized_keys": FileSpec(authorized(public_keys) + "\n")}

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from components.model.render import TEMPLATES, FileSpec
+from components.model.files import TEMPLATES, FileSpec
 
 INSTALLER = (TEMPLATES / "machine" / "install.py").read_text()
 # The installer comes by stdin with its files: a command is shown in full by every error and every process list.

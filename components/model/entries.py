@@ -127,6 +127,13 @@ class CertificatesEntry(Entry):
     renew_before_days: Days = 90
 
 
+class KeysEntry(Entry):
+    authority: list[StrictInt] = [1]
+    login: list[StrictInt] = [1]
+    hosts: dict[StrictStr, list[StrictInt]] = {}
+    hubs: dict[StrictStr, list[StrictInt]] = {}
+
+
 class OperatorsEntry(Entry):
     operators: list[IPv4Prefix]
 

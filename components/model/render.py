@@ -2,38 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Sequence
 from ipaddress import IPv4Network
-from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-from components.model.policy import OPEN, Policy, Service, families
-from components.model.topology import LINK_PORTS, HostView, HubView, LinkView, Overlay
-
-TEMPLATES = Path(__file__).parents[1] / "templates"
-
-# What every template may use. Timers: one second is the fastest OpenVPN's ping can be; 4 is the lowest restart that
-# 20 % loss does not trip; a hub waits twice as long as its hosts, as OpenVPN's own keepalive does. A host's agent is
-# faster than its tunnels by far: theirs are for the time when it is away.
-CONSTANTS = {
-    "PING_SECONDS": 1,
-    "HOST_PING_RESTART_SECONDS": 4,
-    "HUB_PING_RESTART_SECONDS": 8,
-    "LINK_PING_RESTART_SECONDS": 4,
-    "BFD_MILLISECONDS": 100,
-    # Inside the smallest underlay in use: 1460 (Google Cloud) less 52 for UDP and AES-GCM on IPv4.
-    "MTU_BYTES": 1400,
-    "SOCKET_BUFFER_BYTES": 512 * 1024,
-    "TX_QUEUE_PACKETS": 1000,
-    "MAX_HOSTS": 2000,
-    "HOSTS_TABLE": 100,
-    "CLAIMS_PORT": 1195,  # UDP, in the overlay: where a hub takes its hosts' claims
-    "LINK_PORTS": LINK_PORTS,
-}
+from components.model.files import CONSTANTS, FileSpec, copied, json_file, rendered, text
+from components.model.policy import OPEN, Policy, Service
+from components.model.topology import HostView, HubView, LinkView, Overlay
 
 HUB_PACKAGES = ("bird2", "chrony", "nftables", "openvpn", "python3", "sudo")
 HOST_PACKAGES = ("chrony", "fping", "nftables", "openvpn", "python3", "sudo")
@@ -66,19 +40,6 @@ LOAD_FILTER = "reload nftables.service"
 BOTH_PATHS = "reload vcubev-paths.service"
 
 
-@dataclass(frozen=True)
-class FileSpec:
-    """One file of a machine.
-
-    `on_change` lists what a changed content asks for: "restart UNIT", "reload UNIT" or "run COMMAND".
-    """
-
-    content: str
-    mode: str = "0644"
-    on_change: tuple[str, ...] = ()
-    common: bool = False  # the same on every machine that has it
-
-
 def hub_files(
     hub: HubView,
     overlay: Overlay,
@@ -106,7 +67,7 @@ def hub_files(
         **_network("hub", values),
         **_told(hub, endpoint),
         **{
-            f"/etc/vcubev/hosts-{transport}.conf": _rendered(
+            f"/etc/vcubev/hosts-{transport}.conf": rendered(
                 "openvpn/hosts.conf.j2",
                 {**values, "transport": transport},
                 (f"restart vcubev-hosts@{transport}.service",),
@@ -114,25 +75,23 @@ def hub_files(
             for transport in TRANSPORTS
         },
         **_low_ports(hub),
-        "/etc/vcubev/hub.json": _json(config, (*agent, *routes)),
-        f"{HOOKS}/bird.py": _copied("agents/bird.py", "0644", (*agent, *routes)),
-        f"{HOOKS}/hub.py": _copied("agents/hub.py", "0644", agent),
-        f"{HOOKS}/routes.py": _copied("agents/routes.py", "0644", routes),
-        f"{UNITS}/vcubev-routes.service": _rendered("systemd/vcubev-routes.service.j2", {}, routes),
-        f"{UNITS}/vcubev-hub.service": _rendered("systemd/vcubev-hub.service.j2", {}, agent),
-        f"{UNITS}/vcubev-leave.service": _rendered("systemd/vcubev-leave.service.j2", {}),
-        "/etc/bird/bird.conf": _rendered("bird/bird.conf.j2", values, ("reload bird.service",)),
+        "/etc/vcubev/hub.json": json_file(config, (*agent, *routes)),
+        f"{HOOKS}/bird.py": copied("agents/bird.py", "0644", (*agent, *routes)),
+        **{f"{HOOKS}/{part}": copied(f"agents/{part}", "0644", agent) for part in ("ends.py", "hub.py")},
+        f"{HOOKS}/routes.py": copied("agents/routes.py", "0644", routes),
+        f"{UNITS}/vcubev-routes.service": rendered("systemd/vcubev-routes.service.j2", {}, routes),
+        f"{UNITS}/vcubev-hub.service": rendered("systemd/vcubev-hub.service.j2", {}, agent),
+        f"{UNITS}/vcubev-leave.service": rendered("systemd/vcubev-leave.service.j2", {}),
+        "/etc/bird/bird.conf": rendered("bird/bird.conf.j2", values, ("reload bird.service",)),
         # BIRD refuses to include from a directory that is not there.
         "/etc/bird/links/none.conf": FileSpec("# Each link to another hub has a file beside this one.\n"),
-        f"{UNITS}/bird.service.d/vcubev.conf": _rendered(
-            "systemd/bird-override.conf.j2", {}, ("restart bird.service",)
-        ),
-        f"{UNITS}/vcubev-hosts@.service": _rendered("systemd/vcubev-hosts@.service.j2", {}, hosts),
-        f"{UNITS}/vcubev-link@.service": _rendered("systemd/vcubev-link@.service.j2", {}, (EVERY_LINK,)),
+        f"{UNITS}/bird.service.d/vcubev.conf": rendered("systemd/bird-override.conf.j2", {}, ("restart bird.service",)),
+        f"{UNITS}/vcubev-hosts@.service": rendered("systemd/vcubev-hosts@.service.j2", {}, hosts),
+        f"{UNITS}/vcubev-link@.service": rendered("systemd/vcubev-link@.service.j2", {}, (EVERY_LINK,)),
         # The daemons read hooks anew at each call.
-        f"{HOOKS}/member.sh": _copied("hooks/member.sh", "0644"),
+        f"{HOOKS}/member.sh": copied("hooks/member.sh", "0644"),
         **{
-            f"{HOOKS}/{hook}": _copied(f"hooks/{hook}")
+            f"{HOOKS}/{hook}": copied(f"hooks/{hook}")
             for hook in (
                 "ask-routes",
                 "client-connect",
@@ -142,6 +101,7 @@ def hub_files(
                 "learn-address",
                 "link-down",
                 "link-up",
+                "link-verified",
             )
         },
     }
@@ -151,7 +111,7 @@ def _low_ports(hub: HubView) -> dict[str, FileSpec]:
     """Return what gives OpenVPN the right to a port below 1024, for each transport that has one; it has no other."""
     ports = {"udp": hub.port, "tcp": hub.tcp_port}
     return {
-        f"{UNITS}/vcubev-hosts@{transport}.service.d/low-port.conf": _rendered(
+        f"{UNITS}/vcubev-hosts@{transport}.service.d/low-port.conf": rendered(
             "systemd/low-port.conf.j2", {}, (f"restart vcubev-hosts@{transport}.service",)
         )
         for transport in TRANSPORTS
@@ -192,8 +152,8 @@ def link_files(own: HubView, peer: HubView, link: LinkView, peer_endpoint: str) 
     values = {"own": own, "peer": peer, "peer_endpoint": peer_endpoint, "listens": own == link.listener}
     restart = (f"restart vcubev-link@{peer.id}.service",)
     return {
-        f"/etc/vcubev/links/{peer.id}.conf": _rendered("openvpn/link.conf.j2", values, restart),
-        f"/etc/bird/links/{peer.id}.conf": _rendered("bird/link.conf.j2", values, ("reload bird.service",)),
+        f"/etc/vcubev/links/{peer.id}.conf": rendered("openvpn/link.conf.j2", values, restart),
+        f"/etc/bird/links/{peer.id}.conf": rendered("bird/link.conf.j2", values, ("reload bird.service",)),
         **_told(peer, peer_endpoint),
     }
 
@@ -223,18 +183,18 @@ def host_files(
         files |= _told(hub, endpoint)
     return {
         **files,
-        "/etc/vcubev/paths.json": _json(config, agent),
-        "/etc/vcubev/path.conf": _rendered("openvpn/path.conf.j2", values, (BOTH_PATHS,)),
+        "/etc/vcubev/paths.json": json_file(config, agent),
+        "/etc/vcubev/path.conf": rendered("openvpn/path.conf.j2", values, (BOTH_PATHS,)),
         **{
-            f"{HOOKS}/{part}": _copied(f"agents/{part}", "0644", agent)
+            f"{HOOKS}/{part}": copied(f"agents/{part}", "0644", agent)
             for part in ("choice.py", "paths.py", "tunnels.py")
         },
-        f"{UNITS}/vcubev-path@.service": _rendered("systemd/vcubev-path@.service.j2", {}, (BOTH_PATHS,)),
-        f"{UNITS}/vcubev-turn@.service": _rendered("systemd/vcubev-turn@.service.j2", {}),
-        f"{UNITS}/vcubev-turn@.socket": _rendered(
+        f"{UNITS}/vcubev-path@.service": rendered("systemd/vcubev-path@.service.j2", {}, (BOTH_PATHS,)),
+        f"{UNITS}/vcubev-turn@.service": rendered("systemd/vcubev-turn@.service.j2", {}),
+        f"{UNITS}/vcubev-turn@.socket": rendered(
             "systemd/vcubev-turn@.socket.j2", {}, ("restart vcubev-turn@1.socket", "restart vcubev-turn@2.socket")
         ),
-        f"{UNITS}/vcubev-paths.service": _rendered("systemd/vcubev-paths.service.j2", {}, agent),
+        f"{UNITS}/vcubev-paths.service": rendered("systemd/vcubev-paths.service.j2", {}, agent),
     }
 
 
@@ -257,13 +217,13 @@ def _network(kind: str, values: dict[str, object]) -> dict[str, FileSpec]:
     hextets = ":".join(f"{int(part, 16):x}" for part in overlay.ipv6.network_address.exploded.split(":")[:3])
     restart = ("restart vcubev-net.service",)
     return {
-        "/etc/vcubev/overlay.env": _rendered("hooks/overlay.env.j2", {**values, "hextets": hextets}, restart),
-        "/etc/nftables.conf": _rendered(f"nftables/{kind}.nft.j2", values, (LOAD_FILTER,)),
-        "/etc/sysctl.d/60-vcubev.conf": _rendered(f"sysctl/{kind}.conf.j2", {}, restart),
-        "/etc/sysusers.d/vcubev.conf": _rendered("sysusers/vcubev.conf.j2", {"kind": kind}),
-        f"{UNITS}/vcubev-net.service": _rendered("systemd/vcubev-net.service.j2", {}, restart),
-        f"{HOOKS}/net-up": _copied(f"hooks/{kind}-net-up", on_change=restart),
-        f"{HOOKS}/net-down": _copied(f"hooks/{kind}-net-down"),
+        "/etc/vcubev/overlay.env": rendered("hooks/overlay.env.j2", {**values, "hextets": hextets}, restart),
+        "/etc/nftables.conf": rendered(f"nftables/{kind}.nft.j2", values, (LOAD_FILTER,)),
+        "/etc/sysctl.d/60-vcubev.conf": rendered(f"sysctl/{kind}.conf.j2", {}, restart),
+        "/etc/sysusers.d/vcubev.conf": rendered("sysusers/vcubev.conf.j2", {"kind": kind}),
+        f"{UNITS}/vcubev-net.service": rendered("systemd/vcubev-net.service.j2", {}, restart),
+        f"{HOOKS}/net-up": copied(f"hooks/{kind}-net-up", on_change=restart),
+        f"{HOOKS}/net-down": copied(f"hooks/{kind}-net-down"),
     }
 
 
@@ -279,34 +239,4 @@ def _told(hub: HubView, endpoint: str) -> dict[str, FileSpec]:
         "tcp_port": hub.tcp_port,
     }
     # No action: the agents look at the directory themselves.
-    return {f"/etc/vcubev/hubs/{hub.id}.json": _json(told)}
-
-
-def _json(values: Mapping[str, object], on_change: tuple[str, ...] = ()) -> FileSpec:
-    return FileSpec(json.dumps(values, indent=1) + "\n", on_change=on_change)
-
-
-def _rendered(template: str, values: dict[str, object], on_change: tuple[str, ...] = ()) -> FileSpec:
-    return FileSpec(text(template, values), on_change=on_change) if values else _common(template, on_change)
-
-
-@cache
-def _common(template: str, on_change: tuple[str, ...]) -> FileSpec:
-    return FileSpec(text(template, {}), on_change=on_change, common=True)
-
-
-@cache
-def _copied(path: str, mode: str = "0755", on_change: tuple[str, ...] = ()) -> FileSpec:
-    return FileSpec((TEMPLATES / path).read_text(), mode, on_change, common=True)
-
-
-def text(template: str, values: dict[str, object]) -> str:
-    return _environment().get_template(template).render(**CONSTANTS, families=families, **values)
-
-
-@cache
-def _environment() -> Environment:
-    loader = FileSystemLoader(TEMPLATES)
-    return Environment(  # the files are no HTML
-        loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
-    )
+    return {f"/etc/vcubev/hubs/{hub.id}.json": json_file(told)}

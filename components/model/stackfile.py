@@ -23,9 +23,10 @@ from components.model.reading import StackReader
 from components.model.services import SERVICE_KEYS, ServicesSection
 from components.model.sites import SitesSection
 from components.model.topology import Certificates, Overlay, Role, Topology
+from components.model.trust import TRUST_KEYS, read_keys, read_revoked
 
 SECRETS = ("byo_private_key",)  # read by the program, never here
-KEYS = ("overlay", "roles", "sites", "certificates", "operators", *SERVICE_KEYS, *SECRETS)
+KEYS = ("overlay", "roles", "sites", "certificates", "operators", *TRUST_KEYS, *SERVICE_KEYS, *SECRETS)
 HOURS_PER_DAY = 24
 
 
@@ -87,10 +88,13 @@ class _StackFile:
         certificates = self._certificates()
         operators = self._reader.entry(OperatorsEntry, {"operators": self._values.get("operators", [])})
         check_operators(self._reader, sites, known_clouds, bool(self._values.get("operators")))
+        keys = read_keys(self._reader, self._values.get("keys"), sites, self._values.get("sites"))
+        revoked = read_revoked(self._reader, self._values.get("revoked"))
         if None in (overlay, certificates, operators):
             return None
         policy = ServicesSection(self._reader, overlay, roles, sites).read(self._values)
-        return Topology(overlay, tuple(roles.values()), tuple(sites), certificates, tuple(operators.operators), policy)
+        own = tuple(operators.operators)
+        return Topology(overlay, tuple(roles.values()), tuple(sites), certificates, own, policy, keys, revoked)
 
     def _overlay(self) -> Overlay | None:
         entry = self._reader.entry(OverlayEntry, self._values.get("overlay"), "overlay")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
+from components.model.keys import UNROTATED, Keys
 from components.model.policy import OPEN, Policy
 
 LINK_PORTS = range(20_000, 20_256)  # one for each possible hub id, so that it never changes
@@ -180,6 +181,8 @@ class Topology:
     certificates: Certificates
     operators: tuple[IPv4Network, ...] = ()  # from where SSH reaches public machines
     policy: Policy = OPEN
+    keys: Keys = UNROTATED
+    revoked: frozenset[str] = frozenset()  # common names, and serial numbers as text
     links: tuple[LinkView, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -194,3 +197,7 @@ class Topology:
     @property
     def hosts(self) -> tuple[HostView, ...]:
         return tuple(host for site in self.sites for host in site.hosts)
+
+    @property
+    def members(self) -> tuple[HubView | HostView, ...]:
+        return (*self.hubs, *self.hosts)

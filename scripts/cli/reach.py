@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import asyncssh
 
-from components.model.render import CONSTANTS
+from components.model.files import CONSTANTS
 from scripts.cli.inventory import Access, Inventory, Member
 
 CONNECT_TIMEOUT_SECONDS = 15

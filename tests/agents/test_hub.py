@@ -8,7 +8,7 @@ import pytest
 
 from tests.agents.loading import AGENTS, load
 
-agent, bird = load("hub"), load("bird")
+agent, bird, ends = load("hub"), load("bird"), load("ends")
 ESTABLISHED = "1002-link2      BGP        ---        up     06:18:43.199  Established\n0000 \n"
 DOWN = (
     "1002-link2      BGP        ---        start  06:18:43.199  Connect\n"
@@ -46,6 +46,11 @@ def hub(tmp_path, monkeypatch):
     monkeypatch.setattr(agent, "HUBS", tmp_path / "hubs")
     monkeypatch.setattr(agent, "STATE", tmp_path / "run" / "state.json")
     monkeypatch.setattr(agent, "DRAINING", (tmp_path / "draining",))
+    monkeypatch.setattr(ends, "LIST", tmp_path / "crl.pem")
+    monkeypatch.setattr(ends, "TOLD", tmp_path / "crl.json")
+    (tmp_path / "crl.pem").write_text("LIST\n")
+    told = {"serials": {"17": {}}, "ends": {"certificate": 1_800_000_000, "revocation_list": 2_000_000_000}}
+    (tmp_path / "crl.json").write_text(json.dumps(told))
     clock = {"now": 1000.0}
     monkeypatch.setattr(agent.time, "monotonic", lambda: clock["now"])
     done = []

@@ -11,12 +11,14 @@ from typing import Any
 
 import pulumi
 from pulumi.runtime.mocks import MockMonitor
-from pulumi.runtime.rpc import _special_sig_key
+from pulumi.runtime.rpc import _special_sig_key, deserialize_properties
 from ruamel.yaml import YAML
 
 from components.clouds import known_clouds, sign_in
 from components.mesh import Mesh, MeshArgs
 from components.model.stackfile import load
+from components.revocation import READ_STATE
+from tests.components import certificates
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,6 +37,8 @@ class Recorder(pulumi.runtime.Mocks):
     secret: dict[tuple[str, str], set[str]] = field(default_factory=dict)  # the inputs that are secret as a whole
     options: dict[tuple[str, str], Any] = field(default_factory=dict)  # the engine's request: ignoreChanges and so on
     asked: list[pulumi.runtime.MockCallArgs] = field(default_factory=list)
+    state: dict[str, Any] = field(default_factory=dict)  # URN -> type and outputs: what the run before left
+    outputs: dict[str, Any] = field(default_factory=dict)  # URN -> what components registered
 
     def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str, dict[str, Any]]:
         key = (args.typ, args.name)
@@ -46,13 +50,21 @@ class Recorder(pulumi.runtime.Mocks):
         digest = digest_of(args.typ, args.name)
         if args.typ == "pulumi:index:Stash":
             return f"{args.name}-id", {**args.inputs, "output": args.inputs["input"]}
+        if args.typ in MADE_OF_INPUTS:
+            return f"{args.name}-id", {**args.inputs, **MADE_OF_INPUTS[args.typ](args.inputs, digest)}
         number = str(int(digest[:7], 16)) if args.typ.startswith(NUMBERING) else f"{args.name}-id"
         return number, {**args.inputs, **OUTPUTS.get(args.typ, lambda name, digest: {})(args.name, digest)}
 
     def call(self, args: pulumi.runtime.MockCallArgs) -> dict[str, Any]:
+        if args.token == READ_STATE:
+            return {"name": args.args["stackName"], "outputs": copy.deepcopy(self.state)}
         assert args.token in LOOK_UPS, f"the program asks a cloud for more than it should: {args.token}"
         self.asked.append(args)
         return LOOK_UPS[args.token](args.args)
+
+    def state_left(self) -> dict[str, Any]:
+        """Return what the engine would keep of this run: URN -> type and outputs."""
+        return {urn: {"type": urn.split("::")[2].rpartition("$")[2], "outputs": o} for urn, o in self.outputs.items()}
 
     def of_type(self, *types: str) -> dict[str, dict[str, Any]]:
         """Return name -> inputs of the resources of some types."""
@@ -64,7 +76,17 @@ class Monitor(MockMonitor):
 
     def RegisterResource(self, request: Any) -> Any:  # the engine's name
         self.mocks.options[request.type, request.name] = request
-        return super().RegisterResource(request)
+        answer = super().RegisterResource(request)
+        self.mocks.outputs[answer.urn] = _plain(answer.object)
+        return answer
+
+    def RegisterResourceOutputs(self, request: Any) -> Any:  # likewise
+        self.mocks.outputs[request.urn] = _plain(request.outputs)
+        return super().RegisterResourceOutputs(request)
+
+
+def _plain(properties: Any) -> dict[str, Any]:
+    return _unwrapped(deserialize_properties(properties, keep_unknowns=True))
 
 
 def digest_of(typ: str, name: str) -> str:
@@ -84,14 +106,6 @@ def _unwrapped(value: Any) -> Any:
     return [_unwrapped(inner) for inner in value] if isinstance(value, list) else value
 
 
-def _key(name: str, digest: str) -> dict[str, Any]:
-    return {
-        "privateKeyPem": f"-----BEGIN EC PRIVATE KEY-----\n{digest}\n-----END EC PRIVATE KEY-----\n",
-        "privateKeyOpenssh": f"-----BEGIN OPENSSH PRIVATE KEY-----\n{digest}\n-----END OPENSSH PRIVATE KEY-----\n",
-        "publicKeyOpenssh": f"ssh-test {digest}\n",
-    }
-
-
 def _address(network: str, digest: str) -> str:
     return f"{network}.{int(digest[:4], 16) % 254 + 1}"
 
@@ -101,6 +115,12 @@ LOOK_UPS = {
     "aws:ec2/getAmi:getAmi": lambda args: {"id": f"ami-of-{args['filters'][0]['values'][0]}"},
     "aws:ec2/getInternetGateway:getInternetGateway": lambda args: {"internetGatewayId": "igw-given"},
     "aws:index/getAvailabilityZones:getAvailabilityZones": lambda args: {"names": ["zone-a", "zone-b", "zone-c"]},
+}
+# Type -> what is made of the inputs and the digest.
+MADE_OF_INPUTS = {
+    "tls:index/certRequest:CertRequest": lambda inputs, digest: certificates.request(inputs),
+    "tls:index/selfSignedCert:SelfSignedCert": certificates.self_signed,
+    "tls:index/locallySignedCert:LocallySignedCert": certificates.locally_signed,
 }
 OUTPUTS = {
     "aws:ec2/eip:Eip": lambda name, digest: {
@@ -114,10 +134,7 @@ OUTPUTS = {
     },
     "hcloud:index/primaryIp:PrimaryIp": lambda name, digest: {"ipAddress": _address("198.51.100", digest)},
     "hcloud:index/server:Server": lambda name, digest: {"networks": [{"ip": _address("172.30.1", digest)}]},
-    "tls:index/privateKey:PrivateKey": _key,
-    "tls:index/certRequest:CertRequest": lambda name, digest: {"certRequestPem": f"REQUEST {name}\n"},
-    "tls:index/selfSignedCert:SelfSignedCert": lambda name, digest: {"certPem": f"CERTIFICATE {name}\n"},
-    "tls:index/locallySignedCert:LocallySignedCert": lambda name, digest: {"certPem": f"CERTIFICATE {name}\n"},
+    "tls:index/privateKey:PrivateKey": certificates.key,
     "command:remote:Command": lambda name, digest: {"stdout": f"ssh-ed25519 {digest}\n", "stderr": ""},
     "lab:index:Network": lambda name, digest: {"operator_address": "198.19.255.0"},
     "lab:index:Machine": lambda name, digest: {
@@ -128,14 +145,21 @@ OUTPUTS = {
 }
 
 
-def declare(values: dict[str, Any], preview: bool = False, twice: bool = False, signed_in: bool = False) -> Recorder:
+def declare(
+    values: dict[str, Any],
+    preview: bool = False,
+    twice: bool = False,
+    signed_in: bool = False,
+    after: Recorder | None = None,
+) -> Recorder:
     """Build the mesh of a stack file's values; return what it declared.
 
     Args:
         twice: Build a second one, of another name, below a component.
         signed_in: Hand each site its provider instance, as the program does.
+        after: The run before, whose state this one finds.
     """
-    recorder = Recorder()
+    recorder = Recorder(state=after.state_left() if after else {})
     asyncio.set_event_loop(asyncio.new_event_loop())
     pulumi.runtime.set_mocks(recorder, preview=preview, monitor=Monitor(recorder))
     topology = load(values, known_clouds())

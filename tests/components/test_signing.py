@@ -1,5 +1,6 @@
 """Who can have a certificate: whom the program makes a key for. No machine can ask for one."""
 
+from tests.components import certificates
 from tests.components.declared import declare, digest_of, lab_values
 
 SIGNED = "tls:index/locallySignedCert:LocallySignedCert"
@@ -11,10 +12,10 @@ COMMAND = "command:remote:Command"
 def test_the_authority_signs_requests_of_the_programs_own_keys_only():
     """pulumi-tls copies subject and addresses of a request as they stand and checks no signature of it."""
     made = declare(lab_values())
-    keys = {f"-----BEGIN EC PRIVATE KEY-----\n{digest_of(KEY, name)}\n" for name in made.of_type(KEY)}
+    keys = {certificates.key(name, digest_of(KEY, name))["privateKeyPem"] for name in made.of_type(KEY)}
     requests = made.of_type(REQUEST)
-    assert all(any(request["privateKeyPem"].startswith(key) for key in keys) for request in requests.values())
-    own = {f"REQUEST {name}\n" for name in requests}
+    assert {request["privateKeyPem"] for request in requests.values()} <= keys
+    own = {certificates.request(request)["certRequestPem"] for request in requests.values()}
     signed = made.of_type(SIGNED)
     assert len(signed) == 6, "two hubs and four hosts"
     assert {certificate["certRequestPem"] for certificate in signed.values()} <= own

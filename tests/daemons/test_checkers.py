@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from components.model import render, tlscrypt
+from components.model.crl import revocation_list
 from tests.agents.loading import load
-from tests.rendering import MACHINES, ROOT, TOPOLOGY, brought_scripts, gateway_filter
+from tests.rendering import MACHINES, ROOT, TOPOLOGY, brought_scripts, first_contact, gateway_filter
 
 HOOKS = ROOT / "components" / "templates" / "hooks"
 os.environ["PATH"] += ":/usr/sbin:/sbin"  # where Debian keeps daemons, out of a plain user's PATH
@@ -95,6 +96,13 @@ def test_shellcheck_passes_what_runs_on_a_machine_of_the_users_own(script, begin
     assert script == "prepare" or "'" not in as_root, "it would end the quoted text"
 
 
+@needs("shellcheck")
+def test_shellcheck_passes_the_first_contact_with_a_machine(tmp_path):
+    (tmp_path / "script").write_text(first_contact())
+    done = subprocess.run(["shellcheck", "-s", "sh", tmp_path / "script"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
 @needs("systemd-analyze")
 @pytest.mark.parametrize("machine", [name for name in sorted(MACHINES) if not name.startswith("services:")])
 def test_systemd_takes_every_unit(machine, tmp_path):
@@ -155,6 +163,9 @@ def test_openvpn_takes_every_configuration_with_real_keys(machine, path, tmp_pat
         capture_output=True,
     )
     shutil.copy(pki / "ca.pem", pki / "certificate.pem")
+    (tmp_path / "run/vcubev-crl").mkdir()
+    signed = revocation_list((pki / "ca.pem").read_text(), (pki / "key.pem").read_text(), (), 0)
+    (tmp_path / "run/vcubev-crl/crl.pem").write_text(signed)
     hub = machine in HUBS
     v2_key = tlscrypt.v2_server_key("secret") if hub else tlscrypt.v2_client_key("secret", "own")
     (pki / "tls-crypt-v2.key").write_text(v2_key)

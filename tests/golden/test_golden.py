@@ -13,6 +13,7 @@ from tests.rendering import (
     MACHINES,
     ROOT,
     brought_scripts,
+    first_contact,
     gateway_filter,
     user_data,
 )
@@ -22,6 +23,10 @@ from tests.rendering import (
 def test_a_file_is_what_it_was(machine, path, snapshot):
     spec = MACHINES[machine][path]
     assert f"mode {spec.mode}; on change: {', '.join(spec.on_change) or 'nothing'}\n{spec.content}" == snapshot
+
+
+def test_the_first_contact_is_what_it_was(snapshot):
+    assert first_contact() == snapshot
 
 
 def test_user_data_is_what_it_was(snapshot):

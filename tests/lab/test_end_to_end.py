@@ -12,7 +12,7 @@ import time
 import pytest
 
 from components.model.bundle import RUN_INSTALLER, pack
-from components.model.render import FileSpec
+from components.model.files import FileSpec
 from scripts.cli.inventory import Inventory
 from scripts.cli.reach import Findings, Observer
 from tests.lab import keys

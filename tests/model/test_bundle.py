@@ -5,7 +5,7 @@ import os
 import subprocess
 
 from components.model import bundle
-from components.model.render import FileSpec
+from components.model.files import FileSpec
 
 SHOWS = "import json\ndef main(verb, bundle):\n    print(json.dumps([verb, bundle]))\n"
 FILES = {

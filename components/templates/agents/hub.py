@@ -22,6 +22,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from bird import HIGHEST_NUMBER, Bird, numbers
+from ends import Ends
 
 CONFIG = pathlib.Path("/etc/vcubev/hub.json")
 HUBS = pathlib.Path("/etc/vcubev/hubs")
@@ -56,6 +57,7 @@ class Hub:
         self.table = config["hosts_table"]
         self.overlay4, self.overlay6 = IPv4Network(config["overlay_ipv4"]), IPv6Network(config["overlay_ipv6"])
         self.bird = Bird()
+        self.ends = Ends()
         self.hubs, self.hubs_hash, self._seen = [], "", None
         self.fit: bool | None = None
         self.reasons: list[str] = []
@@ -76,11 +78,12 @@ class Hub:
             self._next_bird = now + BIRD_SECONDS
             self._look_at_bird(now)
             self._load_hubs()
+            self.ends.look()
         elif self._has_bird and self.bird.ask("show status") is None:
             self._has_bird, self._session_since = False, None
         if draining:
             self._counts = self._carried()
-        self.reasons = ["draining"] * draining + self._unfit(now)
+        self.reasons = ["draining"] * draining + ["no revocation list"] * self.ends.missing + self._unfit(now)
         fit = not self.reasons
         if fit != self.fit:
             subprocess.run(["nft", "-f", "-"], input=FIT if fit else UNFIT, text=True, check=True)
@@ -143,9 +146,11 @@ class Hub:
             "carried": carried,
             "sessions": self.sessions,
             "peers": self.peers,
+            "ends": self.ends.ends,
         }
         # Only told: with no room for it, hosts' claims are still to be answered.
         with contextlib.suppress(OSError):
+            self.ends.write(STATE.parent, state)
             draft = STATE.with_suffix(".new")
             draft.write_text(json.dumps(state))
             draft.replace(STATE)

@@ -252,6 +252,7 @@ class Agent:
                 "transport": path.transport,
                 "alive": path.works(now),
                 "fit": path.fit,
+                "stale": path.stale,
                 "rtt_ms": round(path.rtt_seconds * 1000, 3) if path.rtt_seconds < 60 else None,
                 "loss": round(path.loss, 3),
             }

@@ -1,0 +1,69 @@
+"""What the engine's state remembers of certificates, and which of them hubs refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pulumi
+from pulumi import ComponentResource, Output, ResourceOptions
+
+from components.model.keys import Generations
+from components.model.revocation import Issued, Ledger, issued_in, ledger_in
+
+TYPE = "vcubev:index:Revocations"
+READ_STATE = "pulumi:pulumi:readStackResourceOutputs"
+ORGANIZATION = "organization"  # what back ends that have none call it
+
+
+@dataclass(frozen=True)
+class RevocationsArgs:
+    """What the stack file says."""
+
+    authority: str  # how the common names of this mesh's authorities begin
+    members: Mapping[str, Generations]  # common name of each hub and host -> the generations of its key that count
+    listed: frozenset[str]  # common names, and serial numbers as text
+
+
+class Revocations(ComponentResource):
+    """The ledger of certificates. It goes by the state as it was before this run, so that all of it is known at preview
+    and no machine that comes changes anything.
+
+    The state is asked for by an invoke of the engine's own, with all its secrets; what comes of it holds none.
+    """
+
+    ledger: Output[Ledger]
+
+    def __init__(self, name: str, args: RevocationsArgs, opts: ResourceOptions | None = None) -> None:
+        super().__init__(TYPE, name, None, opts)
+        self._name, self._args = name, args
+        # The engine reads its checkpoint when it is asked, which is before anything has changed. Should that be late
+        # all the same, what `remember` kept in the run before makes up for it.
+        self.ledger = Output.unsecret(_state().apply(self._judged))
+
+    def _judged(self, state: Mapping[str, Any]) -> Ledger:
+        args = self._args
+        before = ledger_in(state, f"{TYPE}::{self._name}").with_issued(issued_in(state, args.authority))
+        _warn_of_strangers(args.listed, before)
+        return before.judged(args.members, args.listed, datetime.now(UTC))
+
+    def remember(self, issued: Collection[Output[Issued]]) -> None:
+        """Keep the ledger for the next run, with the certificates of this one.
+
+        The next run finds those in the state, but for one that another has taken the place of by then.
+        """
+        whole = Output.all(self.ledger, Output.all(*issued)).apply(lambda both: both[0].with_issued(both[1]).written())
+        self.register_outputs({key: whole.apply(lambda written, key=key: written[key]) for key in Ledger().written()})
+
+
+def _state() -> Output[dict[str, Any]]:
+    stack = "/".join((pulumi.get_organization() or ORGANIZATION, pulumi.get_project(), pulumi.get_stack()))
+    return pulumi.runtime.invoke_output(READ_STATE, {"stackName": stack}).apply(lambda answer: answer["outputs"])
+
+
+def _warn_of_strangers(listed: Collection[str], ledger: Ledger) -> None:
+    known = {text for one in (*ledger.live, *ledger.revoked) for text in (one.name, str(one.serial))}
+    if strangers := sorted(set(listed) - known):
+        pulumi.log.warn(f"vcubev:revoked: no certificate is known of {', '.join(strangers)}")
