@@ -12,7 +12,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from components.model.policy import OPEN, Policy, families
-from components.model.topology import LINK_PORTS, HostView, HubView, LinkView, Overlay
+from components.model.topology import FIRST_ASN, LINK_PORTS, HostView, HubView, LinkView, Overlay
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 
@@ -33,6 +33,8 @@ CONSTANTS = {
     "HOSTS_TABLE": 100,
     "CLAIMS_PORT": 1195,  # UDP, in the overlay: where a hub takes its hosts' claims
     "LINK_PORTS": LINK_PORTS,
+    # RFC 8092; never leaves the site of the hub that has set it.
+    "FROM_CORE": f"({FIRST_ASN}, 0, 1)",
 }
 
 HUB_PACKAGES = ("bird2", "chrony", "nftables", "openvpn", "python3", "sudo")
@@ -154,6 +156,7 @@ def link_files(own: HubView, peer: HubView, link: LinkView, peer_endpoint: str) 
         peer_endpoint: The peer's address on the underlay.
     """
     values = {"own": own, "peer": peer, "peer_endpoint": peer_endpoint, "listens": own == link.listener}
+    values["uplink"] = link.rank if own == link.leaf else 0
     restart = (f"restart vcubev-link@{peer.id}.service",)
     return {
         f"/etc/vcubev/links/{peer.id}.conf": _rendered("openvpn/link.conf.j2", values, restart),

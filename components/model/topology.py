@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from components.model.policy import OPEN, Policy
@@ -131,6 +131,8 @@ class LinkView:
 
     listener: HubView
     dialer: HubView
+    leaf: HubView | None = None  # the end that is none of the core's hubs, where the other one is
+    rank: int = 0  # of this one among the leaf's links to the core, from 1: it sends by the first
 
     @property
     def name(self) -> str:
@@ -179,12 +181,7 @@ class Topology:
     certificates: Certificates
     operators: tuple[IPv4Network, ...] = ()  # from where SSH reaches public machines
     policy: Policy = OPEN
-    links: tuple[LinkView, ...] = field(init=False)
-
-    def __post_init__(self) -> None:
-        hubs = sorted(self.hubs, key=lambda hub: hub.id)
-        pairs = [LinkView(low, high) for at, low in enumerate(hubs) for high in hubs[at + 1 :]]
-        object.__setattr__(self, "links", tuple(pairs))
+    links: tuple[LinkView, ...] = ()
 
     @property
     def hubs(self) -> tuple[HubView, ...]:
