@@ -32,6 +32,8 @@ CONSTANTS = {
     "MAX_HOSTS": 2000,
     "HOSTS_TABLE": 100,
     "CLAIMS_PORT": 1195,  # UDP, in the overlay: where a hub takes its hosts' claims
+    # Linux doubles it, and a route's change takes 1.2 kB of it: 50,000 of them. By itself it holds 170.
+    "NETLINK_BUFFER_BYTES": 32 * 1024**2,
     "LINK_PORTS": LINK_PORTS,
     # RFC 8092; never leaves the site of the hub that has set it.
     "FROM_CORE": f"({FIRST_ASN}, 0, 1)",

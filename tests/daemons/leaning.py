@@ -17,6 +17,7 @@ from tests.daemons.routed import Hubs, host, inside_apart, until
 
 HERE, THERE, MOVED = "10.100.1.3", "10.100.1.4", "10.100.1.9"
 PINGS, PING_SECONDS, FAULT_SECONDS = 150, 0.01, 0.4
+BURST = 500
 SITES = {"one": (1,), "two": (2,), "three": (3,), "four": (4, 5)}
 
 
@@ -50,6 +51,14 @@ def agree(hubs: Hubs, address: str, number: int) -> dict[int, tuple[int, list[in
     return chosen(hubs, address)
 
 
+def burst(hubs: Hubs) -> float:
+    """Return how long it takes until all hubs know five hundred hosts that come to one at once."""
+    hubs.route(5, [(f"10.100.{2 + number // 250}.{number % 250 + 1}/32", 2) for number in range(BURST)])
+    count = lambda hub: hub.ask("show route table master4 primary where net ~ [10.100.2.0/23{32,32}] count")  # noqa: E731
+    known = lambda: all(re.search(r"(\d+) of", count(hub))[1] == str(BURST) for hub in hubs.birds.values())  # noqa: E731
+    return until(known, "a burst")
+
+
 def ways_through_leaves(hubs: Hubs) -> list[str]:
     """Return what the core holds of routes that a leaf has from the core."""
     found = []
@@ -80,6 +89,7 @@ def main() -> None:
             seen["moved"] = agree(hubs, MOVED, 8)
             seen["through leaves"] = ways_through_leaves(hubs)
             seen["lost, all well"] = lost(pings())
+            seen["burst s"] = burst(hubs)
             running = pings()
             time.sleep(FAULT_SECONDS)
             by = hubs.best(3, f"{THERE}/32")[1][0]

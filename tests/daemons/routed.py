@@ -27,7 +27,9 @@ ROUTING_SYSCTLS = "net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 net.ipv4
 
 def apart(module: str, *arguments: str) -> list[str]:
     """Return the command that runs a module of this project where nothing outside can be touched."""
-    unshare = ["unshare", "--user", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--kill-child"]
+    # Root stays root: in a user namespace BIRD may not have the buffer that it asks for.
+    user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    unshare = ["unshare", *user, "--net", "--mount", "--pid", "--fork", "--kill-child"]
     # `ip netns` keeps its names in /run.
     prepare = 'mount -t tmpfs tmpfs /run && ip link set lo up && exec "$@"'
     run = ["sh", "-c", prepare, "sh", sys.executable, "-m", module, *arguments]
