@@ -15,5 +15,4 @@ try:
 except StackErrors as errors:
     raise pulumi.RunError(str(errors)) from None
 mesh = Mesh(pulumi.get_stack(), MeshArgs(topology, sign_in(topology)))
-for output, value in mesh.stack_outputs().items():
-    pulumi.export(output, value)
+pulumi.run(lean.once_begun(mesh.stack_outputs()))

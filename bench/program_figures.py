@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -27,7 +28,7 @@ STACK = "bench-program"
 PLUGINS = Path(__file__).parent / "no-machines"
 SIZES = "10,100,500,1000"
 GROWTH_AIM = 2.2  # twice the hosts, at most so many times the seconds
-PREVIEW_AIM_SECONDS = 20
+PREVIEW, PREVIEW_AIM_SECONDS = "preview of one more", 20
 # Without it, the engine's file back end writes the whole state twice for each resource.
 ONE_CHECKPOINT = {"PULUMI_SKIP_CHECKPOINTS": "true"}
 console = Console(width=None if sys.stdout.isatty() else 110)
@@ -54,7 +55,12 @@ class Bench:
         environment = dict(entry.split("=", 1) for entry in told.stdout.split("\0") if "=" in entry)
         environment["PATH"] = f"{self._tree.tree / 'bench' / PLUGINS.name}{os.pathsep}{environment['PATH']}"
         environment["BENCH_TREE"] = str(self._tree.tree)
+        environment["PULUMI_BACKEND_URL"] = f"file://{self._tree.backend}"
+        environment["PULUMI_CONFIG_PASSPHRASE"] = secrets.token_urlsafe()
+        environment.pop("PULUMI_CONFIG_PASSPHRASE_FILE", None)
         self._environment = environment
+        self._tree.backend.mkdir(parents=True)
+        self.run(1, "stack", "init")
 
     def _write(self, hosts: int) -> None:
         values = stack_values(max(hosts, 1))
@@ -82,7 +88,7 @@ class Bench:
 
     def state_kilobytes(self) -> float:
         """Return how large the stack's state is."""
-        states = (self._tree.backend / "backend" / ".pulumi" / "stacks").rglob(f"{STACK}.json")
+        states = (self._tree.backend / ".pulumi" / "stacks").rglob(f"{STACK}.json")
         return sum(state.stat().st_size for state in states) / 1024
 
 
@@ -98,10 +104,11 @@ def only_creates(preview: str) -> bool:
     return operations == {"create"}
 
 
-def measure(hosts: int, each_step: bool) -> Figures:
+def measure(hosts: int, each_step: bool, only: str) -> Figures:
     """Make a stack of some size, look at it again, and preview one host more.
 
     Args:
+        only: Names of the steps to take; "" for all.
         each_step: Whether the engine writes the state at each step, as it does by itself.
     """
     figures = Figures(hosts)
@@ -111,14 +118,17 @@ def measure(hosts: int, each_step: bool) -> Figures:
             "preview of all": (hosts, ("preview",)),
             "up": (hosts, ("up", "--yes", "--skip-preview")),
             "no-op up": (hosts, ("up", "--yes", "--skip-preview")),
-            "preview of one more": (hosts + 1, ("preview", "--json")),
+            PREVIEW: (hosts + 1, ("preview", "--json")),
             "one more": (hosts + 1, ("up", "--yes", "--skip-preview")),
         }
         for name, (size, command) in steps.items():
+            if only and name not in only.split(","):
+                continue
             figures.runs[name] = run = one.run(size, *command, more=more)
-            parts = ", ".join(f"{kind} {megabytes:.0f}" for kind, megabytes in sorted(run.megabytes.items()))
-            console.print(f"{hosts} hosts, {name}: {run.seconds:.1f} s, CPU {run.cpu_seconds:.1f} s, MB: {parts}")
-            if name == "preview of one more":
+            held = ", ".join(f"{kind} {megabytes:.0f}" for kind, megabytes in sorted(run.megabytes.items()))
+            spent = ", ".join(f"{kind} {seconds:.1f}" for kind, seconds in sorted(run.cpu.items()))
+            console.print(f"{hosts} hosts, {name}: {run.seconds:.1f} s; CPU s: {spent}; MB: {held}")
+            if name == PREVIEW:
                 figures.create_only = only_creates(run.output)
         figures.state_kilobytes = one.state_kilobytes()
     return figures
@@ -143,12 +153,14 @@ def show(all_figures: list[Figures]) -> None:
     by_size = {figures.hosts: figures for figures in all_figures}
     for hosts, figures in by_size.items():
         if half := by_size.get(hosts // 2):
-            for name in figures.runs:
+            for name in figures.runs.keys() & half.runs.keys():
                 ratio = figures.runs[name].seconds / half.runs[name].seconds
                 verdict = "" if ratio <= GROWTH_AIM else f" (aim: at most {GROWTH_AIM})"
                 console.print(f"{name}, {hosts} against {half.hosts} hosts: {ratio:.2f} times{verdict}")
     last = all_figures[-1]
-    seconds = last.runs["preview of one more"].seconds
+    if PREVIEW not in last.runs:
+        return
+    seconds = last.runs[PREVIEW].seconds
     kept = "creates only" if last.create_only else "NOT creates only"
     console.print(f"one host more at {last.hosts}: preview {seconds:.1f} s (aim {PREVIEW_AIM_SECONDS}), {kept}")
 
@@ -158,6 +170,7 @@ def main(
     each_step: Annotated[
         bool, typer.Option(help="Write the state at each step, as the engine does by itself.")
     ] = False,
+    only: Annotated[str, typer.Option(help="Steps to take, by their names, with commas; all if it is not given.")] = "",
     program_only: Annotated[bool, typer.Option(help="No engine: the program against one that records.")] = False,
 ) -> None:
     """Measure preview, up, no-op up and one more host for generated stacks, with plugins that make nothing.
@@ -173,7 +186,7 @@ def main(
             table.add_row(str(hosts), str(int(lean["resources"])), *spent)
         console.print(table)
         return
-    show([measure(hosts, each_step) for hosts in numbers])
+    show([measure(hosts, each_step, only) for hosts in numbers])
 
 
 if __name__ == "__main__":

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 LOOK_SECONDS = 0.2
+TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 PAGE_MEGABYTES = os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
@@ -23,55 +26,53 @@ class Watched:
     seconds: float
     cpu_seconds: float
     megabytes: dict[str, float]  # "engine", "program", "plugins" -> the highest that was seen
+    cpu: dict[str, float]  # the same kinds -> CPU seconds, nearly: what a process does after the last look is not seen
 
 
 def watched(command: list[str], cwd: Path, environment: dict[str, str]) -> Watched:
     """Run a command to its end."""
     megabytes: dict[str, float] = {}
+    cpu: dict[int, tuple[str, float]] = {}
     before = os.times()
     started = time.monotonic()
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(command, cwd=cwd, env=environment, stdout=out, stderr=errors)
         while process.poll() is None:
-            for kind, now in _memory(process.pid).items():
-                megabytes[kind] = max(megabytes.get(kind, 0), now)
+            now: dict[str, float] = {}
+            for pid, kind, held, spent in _family(process.pid):
+                now[kind] = now.get(kind, 0) + held
+                cpu[pid] = kind, spent
+            megabytes |= {kind: max(held, megabytes.get(kind, 0)) for kind, held in now.items()}
             time.sleep(LOOK_SECONDS)
         seconds, after = time.monotonic() - started, os.times()
         texts = []
         for file in (out, errors):
             file.seek(0)
             texts.append(file.read())
-    cpu = after.children_user + after.children_system - before.children_user - before.children_system
-    return Watched(process.returncode, *texts, seconds, cpu, megabytes)
+    spent = after.children_user + after.children_system - before.children_user - before.children_system
+    kinds = {kind: sum(own for of, own in cpu.values() if of == kind) for kind, _ in cpu.values()}
+    return Watched(process.returncode, *texts, seconds, spent, megabytes, kinds)
 
 
-def _memory(root: int) -> dict[str, float]:
-    """Return what a process and all below it hold in memory."""
-    parents: dict[int, int] = {}
+def _family(root: int) -> Iterator[tuple[int, str, float, float]]:
+    """Yield (process, kind, megabytes, CPU seconds) of a process and of all below it."""
+    stats: dict[int, list[str]] = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
-            try:
-                stat = Path(f"/proc/{entry}/stat").read_text()
-            except OSError:
-                continue
-            parents[int(entry)] = int(stat.rpartition(")")[2].split()[1])
+            with contextlib.suppress(OSError):
+                stats[int(entry)] = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
     family = {root}
     for _ in range(8):  # as deep as an engine's processes are
-        family |= {pid for pid, parent in parents.items() if parent in family}
-    found: dict[str, float] = {}
-    for pid in family:
-        try:
+        family |= {pid for pid, stat in stats.items() if int(stat[1]) in family}
+    for pid in family & stats.keys():
+        with contextlib.suppress(OSError):
             words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
-            pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-        except (OSError, IndexError):
-            continue
-        kind = _kind(words)
-        found[kind] = found.get(kind, 0) + pages * PAGE_MEGABYTES
-    return found
+            held = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE_MEGABYTES
+            yield pid, _kind(words), held, (int(stats[pid][11]) + int(stats[pid][12])) / TICKS_A_SECOND
 
 
 def _kind(words: list[str]) -> str:
     names = {Path(word).name for word in words[:3]}
     if any(name.startswith("pulumi-resource-") for name in names):
-        return "plugins"
+        return next(name for name in names if name.startswith("pulumi-resource-"))
     return "program" if "pulumi-language-python-exec" in " ".join(words) else "engine"

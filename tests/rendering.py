@@ -76,6 +76,20 @@ def gateway_filter():
     return files["/etc/nftables.conf"].content
 
 
+def leaf_links():
+    """The links of a large network's hub that leans on two others: peer -> its files, path -> FileSpec."""
+    places = {"one": (1,), "two": (2,), "three": (3, 4)}
+    values = {**BASE, "services": None, "tests": None, "mesh": {"full_up_to": 2}}
+    values["sites"] = {
+        name: {"id": number, "cloud": "lab", "region": name, "hubs": {f"h{hub}": {"id": hub} for hub in hubs}}
+        for number, (name, hubs) in enumerate(places.items(), start=1)
+    }
+    topology = load(values, ("lab",))
+    leaf = next(hub for hub in topology.hubs if hub.id == 4)
+    ends = {link.listener.key: link for link in topology.links if link.dialer == leaf}
+    return {key: render.link_files(leaf, link.listener, link, "203.0.113.1") for key, link in ends.items()}
+
+
 def brought_scripts():
     """What is run on a machine of the user's own, name -> text."""
     prepare = prepare_script("vcubev", render.HOST_PACKAGES, "ssh-ed25519 AAAALOGIN\n")

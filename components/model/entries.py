@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, 
 from pydantic_core import PydanticCustomError
 
 from components.model.addressing import MEMBER_IDS
+from components.model.links import FULL_UP_TO
 from components.model.topology import HOSTS_PORT, HOSTS_TCP_PORT, SSH_PORT
 
 # Parts of a host name: 63 octets (RFC 1123) hold those of stack, site and hub.
@@ -119,6 +120,11 @@ class SiteEntry(Entry):
     hubs: Any = None  # each entry is checked by itself
     hubs_of: StrictStr | None = None
     hosts: Any = None
+
+
+class MeshEntry(Entry):
+    # Two at least: one whose death parts the network would be none.
+    full_up_to: Annotated[StrictInt, Field(ge=2, lt=MEMBER_IDS.stop)] = FULL_UP_TO
 
 
 class CertificatesEntry(Entry):

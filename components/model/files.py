@@ -11,7 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from components.model.policy import families
-from components.model.topology import LINK_PORTS
+from components.model.topology import FIRST_ASN, LINK_PORTS
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 
@@ -31,7 +31,11 @@ CONSTANTS = {
     "MAX_HOSTS": 2000,
     "HOSTS_TABLE": 100,
     "CLAIMS_PORT": 1195,  # UDP, in the overlay: where a hub takes its hosts' claims
+    # Linux doubles it, and a route's change takes 1.2 kB of it: 50,000 of them. By itself it holds 170.
+    "NETLINK_BUFFER_BYTES": 32 * 1024**2,
     "LINK_PORTS": LINK_PORTS,
+    # RFC 8092; never leaves the site of the hub that has set it.
+    "FROM_CORE": f"({FIRST_ASN}, 0, 1)",
     "CRL": "/run/vcubev-crl/crl.pem",  # checked by refuse.py, on a tmpfs
 }
 

@@ -17,8 +17,9 @@ from components.model.addressing import (
 )
 from components.model.clouds import check_operators
 from components.model.config import NAMESPACE
-from components.model.entries import CertificatesEntry, OperatorsEntry, OverlayEntry, RoleEntry
+from components.model.entries import CertificatesEntry, MeshEntry, OperatorsEntry, OverlayEntry, RoleEntry
 from components.model.errors import StackError, StackErrors
+from components.model.links import links
 from components.model.reading import StackReader
 from components.model.services import SERVICE_KEYS, ServicesSection
 from components.model.sites import SitesSection
@@ -26,7 +27,7 @@ from components.model.topology import Certificates, Overlay, Role, Topology
 from components.model.trust import TRUST_KEYS, read_keys, read_revoked
 
 SECRETS = ("byo_private_key",)  # read by the program, never here
-KEYS = ("overlay", "roles", "sites", "certificates", "operators", *TRUST_KEYS, *SERVICE_KEYS, *SECRETS)
+KEYS = ("overlay", "roles", "sites", "mesh", "certificates", "operators", *TRUST_KEYS, *SERVICE_KEYS, *SECRETS)
 HOURS_PER_DAY = 24
 
 
@@ -86,15 +87,24 @@ class _StackFile:
             self._values.get("sites")
         )
         certificates = self._certificates()
+        mesh = self._reader.entry(MeshEntry, self._values.get("mesh"), "mesh")
         operators = self._reader.entry(OperatorsEntry, {"operators": self._values.get("operators", [])})
         check_operators(self._reader, sites, known_clouds, bool(self._values.get("operators")))
         keys = read_keys(self._reader, self._values.get("keys"), sites, self._values.get("sites"))
         revoked = read_revoked(self._reader, self._values.get("revoked"))
-        if None in (overlay, certificates, operators):
+        if None in (overlay, certificates, operators, mesh):
             return None
-        policy = ServicesSection(self._reader, overlay, roles, sites).read(self._values)
-        own = tuple(operators.operators)
-        return Topology(overlay, tuple(roles.values()), tuple(sites), certificates, own, policy, keys, revoked)
+        return Topology(
+            overlay,
+            tuple(roles.values()),
+            tuple(sites),
+            certificates,
+            tuple(operators.operators),
+            policy=ServicesSection(self._reader, overlay, roles, sites).read(self._values),
+            keys=keys,
+            revoked=revoked,
+            links=links((hub for site in sites for hub in site.hubs), mesh.full_up_to),
+        )
 
     def _overlay(self) -> Overlay | None:
         entry = self._reader.entry(OverlayEntry, self._values.get("overlay"), "overlay")

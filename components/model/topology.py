@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from components.model.keys import UNROTATED, Keys
@@ -132,6 +132,8 @@ class LinkView:
 
     listener: HubView
     dialer: HubView
+    leaf: HubView | None = None  # the end that is none of the core's hubs, where the other one is
+    rank: int = 0  # of this one among the leaf's links to the core, from 1: it sends by the first
 
     @property
     def name(self) -> str:
@@ -183,12 +185,7 @@ class Topology:
     policy: Policy = OPEN
     keys: Keys = UNROTATED
     revoked: frozenset[str] = frozenset()  # common names, and serial numbers as text
-    links: tuple[LinkView, ...] = field(init=False)
-
-    def __post_init__(self) -> None:
-        hubs = sorted(self.hubs, key=lambda hub: hub.id)
-        pairs = [LinkView(low, high) for at, low in enumerate(hubs) for high in hubs[at + 1 :]]
-        object.__setattr__(self, "links", tuple(pairs))
+    links: tuple[LinkView, ...] = ()
 
     @property
     def hubs(self) -> tuple[HubView, ...]:

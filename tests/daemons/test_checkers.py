@@ -10,7 +10,7 @@ import pytest
 from components.model import render, tlscrypt
 from components.model.crl import revocation_list
 from tests.agents.loading import load
-from tests.rendering import MACHINES, ROOT, TOPOLOGY, brought_scripts, first_contact, gateway_filter
+from tests.rendering import MACHINES, ROOT, TOPOLOGY, brought_scripts, first_contact, gateway_filter, leaf_links
 
 HOOKS = ROOT / "components" / "templates" / "hooks"
 os.environ["PATH"] += ":/usr/sbin:/sbin"  # where Debian keeps daemons, out of a plain user's PATH
@@ -56,6 +56,17 @@ def test_bird_takes_a_hub_that_has_no_link_yet(hub, tmp_path):
     put(hub, tmp_path, ["/etc/bird/links"])
     for link in (tmp_path / "etc/bird/links").iterdir():
         link.unlink()
+    done = alone("bird", "-p", "-c", tmp_path / "etc/bird/bird.conf")
+    assert done.returncode == 0, done.stderr
+
+
+@needs("bird")
+def test_bird_takes_the_routing_of_a_hub_that_leans_on_others(tmp_path):
+    put(HUBS[0], tmp_path, ["/etc/bird/links"])
+    for files in leaf_links().values():
+        for path, spec in files.items():
+            if path.startswith("/etc/bird/"):
+                Path(f"{tmp_path}{path}").write_text(spec.content)
     done = alone("bird", "-p", "-c", tmp_path / "etc/bird/bird.conf")
     assert done.returncode == 0, done.stderr
 

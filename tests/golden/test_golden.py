@@ -15,6 +15,7 @@ from tests.rendering import (
     brought_scripts,
     first_contact,
     gateway_filter,
+    leaf_links,
     user_data,
 )
 
@@ -35,6 +36,12 @@ def test_user_data_is_what_it_was(snapshot):
 
 def test_the_packet_filter_of_a_gateway_is_what_it_was(snapshot):
     assert gateway_filter() == snapshot
+
+
+@pytest.mark.parametrize("peer", ["one/h1", "two/h2", "three/h3"])
+def test_a_link_of_a_hub_that_leans_on_others_is_what_it_was(peer, snapshot):
+    routing = [spec.content for path, spec in leaf_links()[peer].items() if path.startswith("/etc/bird/")]
+    assert len(routing) == 1 and routing[0] == snapshot
 
 
 @pytest.mark.parametrize("script", ["prepare", "leave"])
