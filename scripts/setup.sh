@@ -6,7 +6,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/vcubev
 uv_version=0.13.9
 # What the lab and the daemons' own checkers use.
-packages=(mmdebstrap systemd-container openvpn bird2 nftables conntrack iproute2 iputils-ping openssh-client openssl procps util-linux shellcheck)
+packages=(mmdebstrap systemd-container openvpn bird2 nftables conntrack iproute2 iputils-ping openssh-client openssl procps util-linux shellcheck graphviz)
 
 say() { echo "set-up: $*" >&2; }
 
@@ -86,12 +86,46 @@ ensure_engine() {
 
 # One of scripts/cli's commands, with all that it needs.
 run_command() {
-  # Only lab stacks need this computer's daemons.
-  if grep -qs 'cloud: *lab' "$root/stacks/Pulumi.${2:-lab}.yaml"; then ensure_packages; fi
+  if [ -z "${_VCUBEV_COMPLETE:-}" ] && [[ " $* " != *" --help "* ]]; then
+    # Only lab stacks need this computer's daemons.
+    case ${1:-} in
+      up | down) ! names_lab "${@:2}" || ensure_packages ;;
+      topology) command -v dot >/dev/null || [[ " $* " == *" mermaid "* ]] || (packages=(graphviz) && ensure_packages) ;;
+    esac
+  fi
   ensure_environment
-  ensure_engine
+  if [ -z "${_VCUBEV_COMPLETE:-}" ] && needs_engine "$@"; then ensure_engine; fi
+  export VCUBEV_PATH=$environment/bin${engine_path:+:$engine_path}
   cd "$root" || exit
+  # The lab's console by itself starts in half the time, and is called often.
+  if [ "${1:-}" = lab ] && [ -z "${_VCUBEV_COMPLETE:-}" ]; then exec python3 -m lab.cli "${@:2}"; fi
   exec python3 -m scripts.cli "$@"
+}
+
+# Whether a command's arguments name a stack with machines of the lab; without a stack's name, "lab" is meant.
+names_lab() {
+  local argument file found=
+  for argument; do
+    file=$root/stacks/Pulumi.$argument.yaml
+    [[ -e $file && $argument != -* ]] || continue
+    found=1
+    ! grep -qs 'cloud: *lab' "$file" || return 0
+  done
+  [ -z "$found" ]
+}
+
+# Whether a command speaks to the engine. Nobody waits minutes for its build only to write a stack file.
+needs_engine() {
+  [[ " $* " != *" --help "* ]] || return 1
+  case ${1:-} in
+    '' | -* | init | lab | policy) return 1 ;;
+    topology) [[ " $* " == *" --live "* ]] ;;
+    # They ask the state which ids are in use, if there may be one.
+    add | move | remove | rename)
+      [[ " $* " == *" --preview "* || -n ${PULUMI_BACKEND_URL:-} || -e ${PULUMI_HOME:-$HOME/.pulumi}/credentials.json ||
+        -e ${XDG_STATE_HOME:-$HOME/.local/state}/vcubev/backend ]]
+      ;;
+  esac
 }
 
 # Compiled code halves the start of each of the five Python processes of an `up`.
