@@ -22,6 +22,10 @@ HOST_KEY_PATTERN = r"^(ssh-ed25519|ecdsa-sha2-nistp(256|384|521)|ssh-rsa) [A-Za-
 CLOUD_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._/:-]{0,127}$"
 
 
+# What each id is unique among.
+ID_KINDS = {"sites": "site id", "roles": "role id", "hubs": "hub id", "hosts": "id in role {}"}
+
+
 def _prefix(kind: type) -> BeforeValidator:
     def parse(value: object) -> object:
         # The text form only: ipaddress would take the integer 10 for 0.0.0.10/32.
@@ -93,6 +97,7 @@ class HostEntry(Entry):
     private: StrictBool = False
     zone: Annotated[StrictInt, Field(ge=0)] | None = None
     machine: BroughtEntry | None = None
+    formerly: list[Name] = []
 
 
 class MachineEntry(Entry):
@@ -117,6 +122,20 @@ class SiteEntry(Entry):
     hubs: Any = None  # each entry is checked by itself
     hubs_of: StrictStr | None = None
     hosts: Any = None
+
+
+class RetiredEntry(Entry):
+    """Ids whose owners have gone; of hosts, by role."""
+
+    hosts: dict[Name, list[MemberId]] = {}
+    hubs: list[MemberId] = []
+    sites: list[StrictInt] = []
+    roles: list[StrictInt] = []
+
+    def kinds(self) -> list[tuple[tuple[str, ...], list[int]]]:
+        """Return (where it stands below `retired`, ids)."""
+        of_hosts = [(("hosts", role), ids) for role, ids in sorted(self.hosts.items())]
+        return [*of_hosts, (("hubs",), self.hubs), (("sites",), self.sites), (("roles",), self.roles)]
 
 
 class CertificatesEntry(Entry):

@@ -114,6 +114,7 @@ class HostView:
     hubs_of: str = ""  # the site whose hubs are its own, if its site has none
     zone: int = 0  # failure zone of the site, counted from 0
     machine: BroughtMachine | None = None
+    formerly: tuple[str, ...] = ()  # names that it had before: by them the engine finds what it made
 
     @property
     def hub_site(self) -> str:

@@ -15,12 +15,13 @@ from components.clouds import known_clouds
 from components.model.errors import StackErrors
 from lab.cli import app as lab_console
 from lab.system import LabError
-from scripts.cli import cloud_commands, lab
+from scripts.cli import cloud_commands, edit_commands, init_command, lab
 from scripts.cli.cost import as_json, difference, planned, running, show_cost, show_difference, unknown
 from scripts.cli.credentials import NotSignedIn
 from scripts.cli.credentials import check as check_credentials
 from scripts.cli.drain import HubUnreachable
 from scripts.cli.drain import drain as drained
+from scripts.cli.edit.document import CannotEdit
 from scripts.cli.inventory import Inventory
 from scripts.cli.policy_commands import keeps_its_tests, policies
 from scripts.cli.prices import PriceTableError, load_tables
@@ -192,6 +193,11 @@ def env(name: StackName = "lab", as_data: Json = False) -> None:
 app.add_typer(policies, name="policy")
 app.command("place")(cloud_commands.place_site)
 app.command()(cloud_commands.leftovers)
+app.command()(init_command.init)
+app.add_typer(edit_commands.add, name="add")
+app.add_typer(edit_commands.remove, name="remove")
+app.command()(edit_commands.move)
+app.add_typer(edit_commands.rename, name="rename")
 app.add_typer(lab_console, name="lab")
 
 
@@ -238,7 +244,7 @@ def main() -> int:
     """Run a command; its failures as one clear text."""
     try:
         app(prog_name="vcubev")
-    except StackErrors as mistakes:
+    except (StackErrors, CannotEdit) as mistakes:
         errors.print(str(mistakes), highlight=False, markup=False, soft_wrap=True)
         return BAD_INPUT
     except (EngineFailed, HubUnreachable, LabError, NotSignedIn, PriceTableError) as failure:

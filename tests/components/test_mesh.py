@@ -164,3 +164,16 @@ def test_user_data_is_constant_and_secret_free(lab):
         assert more[name]["user_data"] == fields["user_data"]
         assert "user_data" in lab.secret["lab:index:Machine", name]
         assert str(fields).count("BEGIN OPENSSH PRIVATE KEY") == 1, "the first contact's host key and no other"
+
+
+def test_a_renamed_host_leads_the_engine_to_all_that_was_made_for_it(lab):
+    values = lab_values()
+    hosts = values["sites"]["paris"]["hosts"]
+    hosts["shop"] = {**hosts.pop("web-2"), "formerly": ["web-2"]}
+    renamed = declare(values)
+    (former,) = renamed.options["vcubev:index:Host", "m-shop"].aliases
+    assert former.urn.endswith("vcubev:index:Host::m-web-2")
+    # The engine takes a component's alias for what is below it where its name begins with the component's
+    # (pulumi/pulumi: pkg/resource/deploy, inheritedChildAlias).
+    new = {(kind, name.replace("m-shop", "m-web-2", 1)) for kind, name in renamed.made if (kind, name) not in lab.made}
+    assert new == set(lab.made) - set(renamed.made), "something of it would be made anew"
