@@ -90,7 +90,7 @@ run_command() {
     # Only lab stacks need this computer's daemons.
     case ${1:-} in
       up | down) ! names_lab "${@:2}" || ensure_packages ;;
-      topology) command -v dot >/dev/null || [[ " $* " == *" mermaid "* ]] || (packages=(graphviz) && ensure_packages) ;;
+      topology) [[ ! "$*" =~ (svg|png) ]] || command -v dot >/dev/null || (packages=(graphviz) && ensure_packages) ;;
     esac
   fi
   ensure_environment

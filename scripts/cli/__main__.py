@@ -15,7 +15,7 @@ from components.clouds import known_clouds
 from components.model.errors import StackErrors
 from lab.cli import app as lab_console
 from lab.system import LabError
-from scripts.cli import access_commands, cloud_commands, edit_commands, init_command, lab
+from scripts.cli import access_commands, cloud_commands, edit_commands, init_command, lab, topology_command
 from scripts.cli.cost import as_json, difference, planned, running, show_cost, show_difference, unknown
 from scripts.cli.credentials import NotSignedIn
 from scripts.cli.credentials import check as check_credentials
@@ -193,6 +193,7 @@ def env(name: StackName = "lab", as_data: Json = False) -> None:
 app.add_typer(policies, name="policy")
 app.command("place")(cloud_commands.place_site)
 app.command()(cloud_commands.leftovers)
+app.command()(topology_command.topology)
 app.command()(access_commands.ssh)
 app.command("ssh-config")(access_commands.ssh_config)
 app.command()(access_commands.inventory)
