@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from pulumi import ComponentResource, Output, ResourceOptions
 
+from components.bundle import Bundle
 from components.clouds import Account
 from components.host import Host
 from components.link import Link
@@ -50,6 +51,12 @@ class Mesh(ComponentResource):
         self.hosts: dict[str, Host] = {
             host.name: self.sites[host.site].place(f"{name}-{host.name}", host, self.sites[host.hub_site].hubs)
             for host in topology.hosts
+            if not host.bundle
+        }
+        self.bundles = {
+            host.name: Bundle(f"{name}-{host.name}", host, self.authority, child)
+            for host in topology.hosts
+            if host.bundle
         }
         self.register_outputs({})
 
@@ -78,9 +85,19 @@ class Mesh(ComponentResource):
             }
             for name, host in self.hosts.items()
         }
+        bundles = {
+            name: {
+                "site": bundle.view.site,
+                "role": bundle.view.role,
+                "ipv4": str(bundle.view.address.ipv4),
+                "ipv6": str(bundle.view.address.ipv6),
+            }
+            for name, bundle in self.bundles.items()
+        }
         return {
             "hubs": hubs,
             "hosts": hosts,
+            **({"bundles": bundles} if bundles else {}),
             "login": {"user": LOGIN_USER, "private_key": Output.secret(self.authority.login_private_key)},
         }
 

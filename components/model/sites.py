@@ -159,7 +159,7 @@ class SitesSection:
                 self._reader.note((*here, "role"), host.role, "is not a role of this stack", cure)
             elif role := self._roles.get(host.role):
                 address = _address(role.ipv4, role.ipv6, host.id)
-                rest = {"zone": zone, "machine": machine, "formerly": tuple(host.formerly)}
+                rest = {"zone": zone, "machine": machine, "formerly": tuple(host.formerly), "bundle": host.bundle}
                 hosts.append(HostView(name, site, host.role, host.id, address, host.private, **rest))
         return tuple(hosts)
 
@@ -170,7 +170,12 @@ class SitesSection:
 
         The zone follows from the id unless it is written down, so that no other machine's coming or going moves it.
         """
-        if facts is not None:
+        if isinstance(entry, HostEntry) and entry.bundle:
+            for key in ("private", "zone", "machine"):
+                if (value := getattr(entry, key)) is not None and value is not False:
+                    limit = "is for a host whose machine is set up, and this one joins by a bundle"
+                    self._reader.note((*place, key), None if key == "machine" else value, limit, "Take it out.")
+        elif facts is not None:
             self._machine(entry.machine, facts, place)
             if entry.zone is not None and entry.zone >= facts.zones:
                 limit = f"is out of range (0-{facts.zones - 1}, as many zones as the site has)"

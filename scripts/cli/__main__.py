@@ -15,7 +15,15 @@ from components.clouds import known_clouds
 from components.model.errors import StackErrors
 from lab.cli import app as lab_console
 from lab.system import LabError
-from scripts.cli import access_commands, cloud_commands, edit_commands, init_command, lab, topology_command
+from scripts.cli import (
+    access_commands,
+    bundle_command,
+    cloud_commands,
+    edit_commands,
+    init_command,
+    lab,
+    topology_command,
+)
 from scripts.cli.cost import as_json, difference, planned, running, show_cost, show_difference, unknown
 from scripts.cli.credentials import NotSignedIn
 from scripts.cli.credentials import check as check_credentials
@@ -197,6 +205,7 @@ app.command()(topology_command.topology)
 app.command()(access_commands.ssh)
 app.command("ssh-config")(access_commands.ssh_config)
 app.command()(access_commands.inventory)
+app.command("join-bundle")(bundle_command.join_bundle)
 app.command()(init_command.init)
 app.add_typer(edit_commands.add, name="add")
 app.add_typer(edit_commands.remove, name="remove")

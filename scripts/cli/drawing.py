@@ -12,7 +12,7 @@ STROKES = {"near": "#1a7f37", "far": "#9a6700", "very far": "#cf5a00", "": "#576
 DEAD = "#cf222e"
 FILLS = {PLANNED: "#ffffff", UP: "#dafbe1", UNFIT: "#fff8c5", DOWN: "#ffebe9", UNSEEN: "#f6f8fa"}
 BORDERS = {PLANNED: "#57606a", UP: "#1a7f37", UNFIT: "#9a6700", DOWN: DEAD, UNSEEN: "#57606a"}
-SHAPES = {"hub": "hexagon", "host": "box", "private": "box"}
+SHAPES = {"hub": "hexagon", "host": "box", "private": "box", "bundle": "ellipse"}
 
 
 class NoGraphviz(Exception):
@@ -85,7 +85,7 @@ def mermaid(picture: Picture) -> str:
 
 
 def _labels(node: Node) -> Iterator[str]:
-    yield node.name if node.kind != "private" else f"{node.name} (private)"
+    yield f"{node.name} ({node.kind})" if node.kind in ("private", "bundle") else node.name
     yield " ".join(filter(None, (node.role, node.address)))
     if node.state in (DOWN, UNFIT):
         yield node.why or node.state
@@ -103,7 +103,7 @@ def _stroke(edge: Edge) -> str:
 
 def _dot_node(node: Node) -> str:
     label = "\\n".join(part.replace("\\", "").replace('"', "'") for part in _labels(node))
-    dashed = ', style="filled,rounded,dashed"' if node.kind == "private" else ""
+    dashed = ', style="filled,rounded,dashed"' if node.kind in ("private", "bundle") else ""
     return (
         f'"{node.name}" [label="{label}", shape={SHAPES[node.kind]}, fillcolor="{FILLS[node.state]}", '
         f'color="{BORDERS[node.state]}"{dashed}]'
@@ -121,7 +121,7 @@ def _dot_edge(edge: Edge) -> str:
 
 def _mermaid_node(node: Node) -> str:
     label = "<br/>".join(part.replace('"', "'").replace("<", "&lt;") for part in _labels(node))
-    left, right = ("{{", "}}") if node.kind == "hub" else ("(", ")") if node.kind == "private" else ("[", "]")
+    left, right = ("{{", "}}") if node.kind == "hub" else ("[", "]") if node.kind == "host" else ("(", ")")
     return f'{_node_id(node)}{left}"{label}"{right}'
 
 

@@ -70,7 +70,7 @@ async def observe(inventory: Inventory, topology: Topology) -> Seen:
 
 
 def _ping_all(others: Mapping[int, Member]) -> str:
-    """Return a command that prints, for each other hub, its id and ping's last line: by the link alone, no way round."""
+    """Return a command that prints, for each other hub, its id and ping's last line: by its link alone."""
     pings = (f"echo {at} $({PING} -I link{at} {hub.ipv6} 2>/dev/null | tail -n 1)" for at, hub in others.items())
     return f"{' & '.join(pings)} & wait" if others else "true"
 

@@ -48,13 +48,15 @@ class Editor:
         self._site(site)
         self._absent(name, CONFIG, SITES, site, "hubs")
         entry = {"id": self._number(f"{site}/{name}", ("hubs",), number)}
-        self._put((CONFIG, SITES, site, "hubs", name), entry | {key: value for key, value in hub.items() if value})
+        self._put(
+            (CONFIG, SITES, site, "hubs", name), entry | {key: value for key, value in hub.items() if value is not None}
+        )
 
     def add_host(self, name: str, site: str, role: str, number: int | None = None, **host: Any) -> None:
         self._site(site)
         self._absent(name, CONFIG, SITES, site, "hosts")
         entry = {"role": role, "id": self._number(name, ("hosts", role), number)}
-        given = {key: value for key, value in host.items() if value not in (None, False)}
+        given = {key: value for key, value in host.items() if value is not None and value is not False}
         self._put((CONFIG, SITES, site, "hosts", name), entry | given)
         self.notes.append("up makes the new host and touches nothing that is there.")
 
