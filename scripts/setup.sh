@@ -98,7 +98,7 @@ run_command() {
   export VCUBEV_PATH=$environment/bin${engine_path:+:$engine_path}
   cd "$root" || exit
   # The lab's console by itself starts in half the time, and is called often.
-  if [ "${1:-}" = lab ] && [ -z "${_VCUBEV_COMPLETE:-}" ]; then exec python3 -m lab.cli "${@:2}"; fi
+  if [ "${1:-}" = lab ] && [ -z "${_VCUBEV_COMPLETE:-}" ] && [[ " $* " != *" --help "* ]]; then exec python3 -m lab.cli "${@:2}"; fi
   exec python3 -m scripts.cli "$@"
 }
 

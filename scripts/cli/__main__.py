@@ -30,6 +30,7 @@ from scripts.cli.credentials import check as check_credentials
 from scripts.cli.drain import HubUnreachable
 from scripts.cli.drain import drain as drained
 from scripts.cli.edit.document import CannotEdit
+from scripts.cli.examples import show_examples
 from scripts.cli.inventory import Inventory
 from scripts.cli.policy_commands import keeps_its_tests, policies
 from scripts.cli.prices import PriceTableError, load_tables
@@ -212,6 +213,7 @@ app.add_typer(edit_commands.remove, name="remove")
 app.command()(edit_commands.move)
 app.add_typer(edit_commands.rename, name="rename")
 app.add_typer(lab_console, name="lab")
+show_examples(app)
 
 
 def _unasked(stack: Stack, yes: bool) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import textwrap
 from collections.abc import Iterator
 
 from scripts.cli.picture import DOWN, PLANNED, UNFIT, UNSEEN, UP, Edge, Node, Picture
@@ -12,6 +13,8 @@ STROKES = {"near": "#1a7f37", "far": "#9a6700", "very far": "#cf5a00", "": "#576
 DEAD = "#cf222e"
 FILLS = {PLANNED: "#ffffff", UP: "#dafbe1", UNFIT: "#fff8c5", DOWN: "#ffebe9", UNSEEN: "#f6f8fa"}
 BORDERS = {PLANNED: "#57606a", UP: "#1a7f37", UNFIT: "#9a6700", DOWN: DEAD, UNSEEN: "#57606a"}
+# A long reason would make its machine the largest of all; JSON has it whole.
+WHY_CHARACTERS, WHY_LINES = 32, 3
 SHAPES = {"hub": "hexagon", "host": "box", "private": "box", "bundle": "ellipse"}
 
 
@@ -88,7 +91,7 @@ def _labels(node: Node) -> Iterator[str]:
     yield f"{node.name} ({node.kind})" if node.kind in ("private", "bundle") else node.name
     yield " ".join(filter(None, (node.role, node.address)))
     if node.state in (DOWN, UNFIT):
-        yield node.why or node.state
+        yield from textwrap.wrap(node.why or node.state, WHY_CHARACTERS)[:WHY_LINES]
 
 
 def _edge_label(edge: Edge) -> str:

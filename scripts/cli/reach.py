@@ -63,11 +63,16 @@ class Observer:
             await asyncio.gather(*[self._try(member, findings) for member in wanted])
 
     async def _try(self, member: Member, findings: Findings) -> None:
+        access, through = member.ssh, member.ssh.gateway
+        if through and through not in self.connections:
+            # Its tunnels may well stand: then over the overlay, by any other hub.
+            access, through = replace(access, address=member.ipv4), next(iter(self.connected_hubs()), "")
+            if not through:
+                findings.unreachable[member.name] = f"its gateway {member.ssh.gateway} is not reachable"
+                return
         try:
-            tunnel = self.connections[member.ssh.gateway] if member.ssh.gateway else None
-            self.connections[member.name] = await self._open(member.ssh, tunnel)
-        except KeyError:
-            findings.unreachable[member.name] = f"its gateway {member.ssh.gateway} is not reachable"
+            tunnel = self.connections[through] if through else None
+            self.connections[member.name] = await self._open(access, tunnel)
         except (OSError, asyncssh.Error, TimeoutError) as problem:
             findings.unreachable[member.name] = str(problem) or type(problem).__name__
 
