@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from pulumi import ComponentResource, Output, ResourceOptions
 
-from components.bundle import Bundle
 from components.clouds import Account
 from components.host import Host
 from components.link import Link
@@ -15,6 +14,7 @@ from components.machine import LOGIN_USER, Machine
 from components.model.topology import SSH_PORT, Topology
 from components.pki import Authority
 from components.site import Site, SiteArgs
+from components.unmanaged import Unmanaged
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,12 @@ class Mesh(ComponentResource):
         self.hosts: dict[str, Host] = {
             host.name: self.sites[host.site].place(f"{name}-{host.name}", host, self.sites[host.hub_site].hubs)
             for host in topology.hosts
-            if not host.bundle
+            if not host.unmanaged
         }
-        self.bundles = {
-            host.name: Bundle(f"{name}-{host.name}", host, self.authority, child)
+        self.unmanaged = {
+            host.name: Unmanaged(f"{name}-{host.name}", host, self.authority, child)
             for host in topology.hosts
-            if host.bundle
+            if host.unmanaged
         }
         self.register_outputs({})
 
@@ -85,19 +85,19 @@ class Mesh(ComponentResource):
             }
             for name, host in self.hosts.items()
         }
-        bundles = {
+        unmanaged = {
             name: {
-                "site": bundle.view.site,
-                "role": bundle.view.role,
-                "ipv4": str(bundle.view.address.ipv4),
-                "ipv6": str(bundle.view.address.ipv6),
+                "site": host.view.site,
+                "role": host.view.role,
+                "ipv4": str(host.view.address.ipv4),
+                "ipv6": str(host.view.address.ipv6),
             }
-            for name, bundle in self.bundles.items()
+            for name, host in self.unmanaged.items()
         }
         return {
             "hubs": hubs,
             "hosts": hosts,
-            **({"bundles": bundles} if bundles else {}),
+            **({"unmanaged": unmanaged} if unmanaged else {}),
             "login": {"user": LOGIN_USER, "private_key": Output.secret(self.authority.login_private_key)},
         }
 

@@ -98,7 +98,7 @@ class HostEntry(Entry):
     zone: Annotated[StrictInt, Field(ge=0)] | None = None
     machine: BroughtEntry | None = None
     formerly: list[Name] = []
-    bundle: StrictBool = False
+    unmanaged: StrictBool = False
 
 
 class MachineEntry(Entry):

@@ -159,7 +159,7 @@ class SitesSection:
                 self._reader.note((*here, "role"), host.role, "is not a role of this stack", cure)
             elif role := self._roles.get(host.role):
                 address = _address(role.ipv4, role.ipv6, host.id)
-                rest = {"zone": zone, "machine": machine, "formerly": tuple(host.formerly), "bundle": host.bundle}
+                rest = {"zone": zone, "machine": machine, "formerly": tuple(host.formerly), "unmanaged": host.unmanaged}
                 hosts.append(HostView(name, site, host.role, host.id, address, host.private, **rest))
         return tuple(hosts)
 
@@ -170,10 +170,10 @@ class SitesSection:
 
         The zone follows from the id unless it is written down, so that no other machine's coming or going moves it.
         """
-        if isinstance(entry, HostEntry) and entry.bundle:
+        if isinstance(entry, HostEntry) and entry.unmanaged:
             for key in ("private", "zone", "machine"):
                 if (value := getattr(entry, key)) is not None and value is not False:
-                    limit = "is for a host whose machine is set up, and this one joins by a bundle"
+                    limit = "is for a host whose machine is set up, and this one joins by a file"
                     self._reader.note((*place, key), None if key == "machine" else value, limit, "Take it out.")
         elif facts is not None:
             self._machine(entry.machine, facts, place)

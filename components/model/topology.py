@@ -115,7 +115,7 @@ class HostView:
     zone: int = 0  # failure zone of the site, counted from 0
     machine: BroughtMachine | None = None
     formerly: tuple[str, ...] = ()  # names that it had before: by them the engine finds what it made
-    bundle: bool = False  # joins by a file with its certificate and key; no machine of it is set up
+    unmanaged: bool = False  # joins by a file with its certificate and key; no machine of it is set up
 
     @property
     def hub_site(self) -> str:

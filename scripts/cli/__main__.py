@@ -17,10 +17,10 @@ from lab.cli import app as lab_console
 from lab.system import LabError
 from scripts.cli import (
     access_commands,
-    bundle_command,
     cloud_commands,
     edit_commands,
     init_command,
+    join_command,
     lab,
     topology_command,
 )
@@ -206,7 +206,7 @@ app.command()(topology_command.topology)
 app.command()(access_commands.ssh)
 app.command("ssh-config")(access_commands.ssh_config)
 app.command()(access_commands.inventory)
-app.command("join-bundle")(bundle_command.join_bundle)
+app.command("join-bundle")(join_command.join_bundle)
 app.command()(init_command.init)
 app.add_typer(edit_commands.add, name="add")
 app.add_typer(edit_commands.remove, name="remove")

@@ -78,7 +78,7 @@ def planned(topology: Topology, facts: Mapping[str, CloudFacts], tables: Mapping
 def _planned(site: SiteView, facts: CloudFacts, table: PriceTable | None) -> list[Charge]:
     if facts.brings_machines:
         return []
-    hosts = [host for host in site.hosts if not host.bundle]
+    hosts = [host for host in site.hosts if not host.unmanaged]
     private = sum(host.private for host in hosts)
     machines = len(site.hubs) + len(hosts)
     place = (site.name, site.cloud, site.region)

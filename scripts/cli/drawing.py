@@ -15,7 +15,7 @@ FILLS = {PLANNED: "#ffffff", UP: "#dafbe1", UNFIT: "#fff8c5", DOWN: "#ffebe9", U
 BORDERS = {PLANNED: "#57606a", UP: "#1a7f37", UNFIT: "#9a6700", DOWN: DEAD, UNSEEN: "#57606a"}
 # A long reason would make its machine the largest of all; JSON has it whole.
 WHY_CHARACTERS, WHY_LINES = 32, 3
-SHAPES = {"hub": "hexagon", "host": "box", "private": "box", "bundle": "ellipse"}
+SHAPES = {"hub": "hexagon", "host": "box", "private": "box", "unmanaged": "ellipse"}
 
 
 class NoGraphviz(Exception):
@@ -88,7 +88,7 @@ def mermaid(picture: Picture) -> str:
 
 
 def _labels(node: Node) -> Iterator[str]:
-    yield f"{node.name} ({node.kind})" if node.kind in ("private", "bundle") else node.name
+    yield f"{node.name} ({node.kind})" if node.kind in ("private", "unmanaged") else node.name
     yield " ".join(filter(None, (node.role, node.address)))
     if node.state in (DOWN, UNFIT):
         yield from textwrap.wrap(node.why or node.state, WHY_CHARACTERS)[:WHY_LINES]
@@ -106,7 +106,7 @@ def _stroke(edge: Edge) -> str:
 
 def _dot_node(node: Node) -> str:
     label = "\\n".join(part.replace("\\", "").replace('"', "'") for part in _labels(node))
-    dashed = ', style="filled,rounded,dashed"' if node.kind in ("private", "bundle") else ""
+    dashed = ', style="filled,rounded,dashed"' if node.kind in ("private", "unmanaged") else ""
     return (
         f'"{node.name}" [label="{label}", shape={SHAPES[node.kind]}, fillcolor="{FILLS[node.state]}", '
         f'color="{BORDERS[node.state]}"{dashed}]'

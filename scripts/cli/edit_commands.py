@@ -48,7 +48,7 @@ def add_host(
     role: Annotated[str, typer.Option(help="A role of the stack.")],
     site: Annotated[str, typer.Option(help="Where its machine is.")],
     private: Annotated[bool, typer.Option("--private", help="No public address.")] = False,
-    bundle: Annotated[bool, typer.Option("--bundle", help="A laptop: joins by `vcubev join-bundle`.")] = False,
+    unmanaged: Annotated[bool, typer.Option("--unmanaged", help="A laptop: joins by `vcubev join-bundle`.")] = False,
     zone: Annotated[int | None, typer.Option(help="Failure zone, from 0; else it follows from the id.")] = None,
     machine: Machine = None,
     host_key: HostKey = None,
@@ -60,7 +60,7 @@ def add_host(
     as_data: Json = False,
 ) -> None:
     """Add a member machine. Exit codes: 0 written; 2 mistakes, nothing was written."""
-    more = {"private": private, "bundle": bundle, "zone": zone, "machine": brought(machine, host_key)}
+    more = {"private": private, "unmanaged": unmanaged, "zone": zone, "machine": brought(machine, host_key)}
     how = How(preview, dry_run, yes, as_data)
     change(stack, lambda editor: editor.add_host(name, site, role, number, **more), how)
 

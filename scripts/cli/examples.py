@@ -28,7 +28,7 @@ EXAMPLES = {
     "ssh-config": ("vcubev ssh-config mine >> ~/.ssh/config", "vcubev ssh-config mine -d /run/keys/mine"),
     "inventory": ("vcubev inventory mine > hosts.yaml", "vcubev inventory mine --list"),
     "join-bundle": (
-        "vcubev add host laptop-1 --bundle --role staff --site paris",
+        "vcubev add host laptop-1 --unmanaged --role staff --site paris",
         "vcubev up lab",
         "vcubev join-bundle laptop-1 -o laptop-1.ovpn",
     ),

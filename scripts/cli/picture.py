@@ -40,7 +40,7 @@ class Node:
     """A machine."""
 
     name: str
-    kind: str  # "hub", "host", "private" or "bundle"
+    kind: str  # "hub", "host", "private" or "unmanaged"
     address: str
     role: str = ""
     state: str = PLANNED
@@ -114,7 +114,7 @@ def _hub(hub: HubView, seen: Seen | None) -> Node:
 
 
 def _host(host: HostView, seen: Seen | None) -> Node:
-    kind = "bundle" if host.bundle else "private" if host.private else "host"
+    kind = "unmanaged" if host.unmanaged else "private" if host.private else "host"
     state = seen.members.get(host.name, PLANNED) if seen else PLANNED
     why = seen.why.get(host.name, "") if seen else ""
     return Node(host.name, kind, str(host.address.ipv4), host.role, state, why)

@@ -75,15 +75,25 @@ def test_where_no_engine_ever_was_there_is_no_state(file, monkeypatch):
 def test_the_preview_sees_the_new_file_before_it_is_written(file, monkeypatch):
     seen = []
 
-    def engine(self, *command, quiet=False):
-        if command[0] == "preview":
-            draft = command[command.index("--config-file") + 1]
-            seen.append(("web-8" in Path(draft).read_text(), "web-8" in file.read_text()))
+    def answer(self, *command):
+        draft = command[command.index("--config-file") + 1]
+        seen.append(("web-8" in Path(draft).read_text(), "web-8" in file.read_text()))
+        kinds = "urn:pulumi:mine::vcubev::vcubev:index:Mesh$vcubev:index:Host"
+        steps = [
+            ("create", f"{kinds}::mine-web-8"),
+            ("same", f"{kinds}::mine-web-1"),
+            ("replace", f"{kinds}::mine-web-2"),
+        ]
+        return json.dumps({"steps": [{"op": op, "urn": urn} for op, urn in steps]})
 
-    monkeypatch.setattr(stacks.Stack, "engine", engine)
+    monkeypatch.setattr(stacks.Stack, "prepare", lambda self: None)
+    monkeypatch.setattr(stacks.Stack, "answer", answer)
     arguments = ("add", "host", "web-8", "--role", "web", "--site", "paris", "--stack", "mine", "--preview")
     assert run(*arguments, answer="n\n").exit_code == 1 and "web-8" not in file.read_text()
-    assert run(*arguments, answer="y\n").exit_code == 0 and "web-8" in file.read_text()
+    told = run(*arguments, answer="y\n")
+    assert told.exit_code == 0 and "web-8" in file.read_text()
+    assert "make        vcubev:index:Host mine-web-8\n" in told.stdout and "mine-web-1" not in told.stdout
+    assert "MAKE ANEW   vcubev:index:Host mine-web-2\n" in told.stdout
     assert seen == [(True, False)] * 2
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from scripts.cli.edit.editor import Editor
 from scripts.cli.edit.ids import State
 from scripts.cli.stack import EngineFailed, Stack
 from scripts.cli.terminal import BAD_INPUT, checked, console, errors, tell
+
+OPERATIONS = {"create": "make", "update": "change", "replace": "MAKE ANEW", "delete": "DELETE", "import": "take over"}
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,9 @@ def change(name: str, edit: Callable[[Editor], None], how: How) -> None:
         console.print(note, highlight=False, markup=False)
     if how.preview:
         with _draft(after) as draft:
-            stack.engine("preview", "-s", name, "--config-file", str(draft))
+            answer = stack.answer("preview", "-s", name, "--json", "--config-file", str(draft))
+        for line in previewed(json.loads(answer)):
+            console.print(line, highlight=False, markup=False)
         if not how.yes and not how.dry_run:
             typer.confirm(f"Write stacks/{stack.file.name}?", abort=True)
     if not how.dry_run:
@@ -106,6 +111,22 @@ def diff(before: str, after: str, name: str) -> list[str]:
         before.splitlines(), after.splitlines(), f"{name} now", f"{name} then", lineterm="", n=2
     )
     return list(lines)
+
+
+def previewed(answer: Mapping[str, Any]) -> list[str]:
+    """Return what the engine would do, in words: each thing that is made, changed, made anew or deleted.
+
+    Args:
+        answer: What `pulumi preview --json` prints.
+    """
+    seen = {}
+    for step in answer.get("steps", ()):
+        # A replacement has three steps, of which one names it.
+        if (word := OPERATIONS.get(step["op"])) and "::pulumi:pulumi:" not in step["urn"]:
+            kind, _, name = step["urn"].split("::", 2)[2].rpartition("::")
+            seen[word, kind.rpartition("$")[2], name] = None
+    lines = [f"{word:<11} {kind} {name}" for word, kind, name in sorted(seen)]
+    return [*lines, f"The engine would do {len(lines)} things." if lines else "The engine would change nothing."]
 
 
 def write(file: Path, text: str) -> None:

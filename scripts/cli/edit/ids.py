@@ -35,7 +35,7 @@ class State:
 
     def blocks(self, overlay: IPv4Network) -> set[tuple[int, int]]:
         """Return (role id, id) of all hosts that are up."""
-        members = [*self._all("hosts").values(), *self._all("bundles").values()]
+        members = [*self._all("hosts").values(), *self._all("unmanaged").values()]
         offsets = [int(IPv4Address(m["ipv4"])) - int(overlay.network_address) for m in members]
         return {
             (offset >> BLOCK_BITS, offset % (1 << BLOCK_BITS))
@@ -50,8 +50,8 @@ class State:
         if self.outputs is None:
             return True
         if kind == "site":
-            return any(m["site"] == name for k in ("hubs", "hosts", "bundles") for m in self._all(k).values())
-        return name in self._all("hubs" if kind == "hub" else "hosts") or name in self._all("bundles")
+            return any(m["site"] == name for k in ("hubs", "hosts", "unmanaged") for m in self._all(k).values())
+        return name in self._all("hubs" if kind == "hub" else "hosts") or name in self._all("unmanaged")
 
     def _all(self, kind: str) -> Mapping[str, Any]:
         return (self.outputs or {}).get(kind, {})

@@ -12,7 +12,7 @@ import typer
 from cryptography import x509
 
 from components.model import tlscrypt
-from components.model.bundle import bundle_file
+from components.model.joining import join_file
 from components.model.topology import HostView
 from scripts.cli.access_commands import inventory_of
 from scripts.cli.terminal import BAD_INPUT, FAILED, Json, OfStack, console, errors, tell
@@ -22,7 +22,7 @@ SIGNATURE = "4dabf18193072939515e22adb298388d"
 
 
 def join_bundle(
-    host: Annotated[str, typer.Argument(help="A host of the stack file, best one with bundle: true.")],
+    host: Annotated[str, typer.Argument(help="A host of the stack file, best one with unmanaged: true.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="By default HOST.ovpn.")] = None,
     instead: Annotated[
         bool, typer.Option("--instead", help="Of a host that up has set up: its machine is off for good.")
@@ -43,13 +43,13 @@ def join_bundle(
     file = output or Path(f"{host}.ovpn")
     if view is None:
         errors.print(
-            f"There is no host {host}: vcubev add host {host} --bundle --role ROLE --site SITE", highlight=False
+            f"There is no host {host}: vcubev add host {host} --unmanaged --role ROLE --site SITE", highlight=False
         )
         raise typer.Exit(BAD_INPUT)
-    if not view.bundle and not instead:
+    if not view.unmanaged and not instead:
         told = f"{host}'s own machine has this identity: two that use it draw its traffic from each other."
         errors.print(
-            f"{told} Add a host with --bundle; or if that machine is off for good: --instead.", highlight=False
+            f"{told} Add a host with --unmanaged; or if that machine is off for good: --instead.", highlight=False
         )
         raise typer.Exit(BAD_INPUT)
     identity = _identity(json.loads(opened.answer("stack", "export", "--show-secrets", "-s", stack)), stack, view)
@@ -63,7 +63,7 @@ def join_bundle(
         errors.print(f"{file} is there already, and nothing is written over it.", highlight=False)
         raise typer.Exit(BAD_INPUT) from None
     with os.fdopen(descriptor, "w") as opened_file:
-        opened_file.write(bundle_file(topology, view, endpoints, **identity))
+        opened_file.write(join_file(topology, view, endpoints, **identity))
     ends = x509.load_pem_x509_certificate(identity["certificate_pem"].encode()).not_valid_after_utc
     if as_data:
         address = {"ipv4": str(view.address.ipv4), "ipv6": str(view.address.ipv6)}

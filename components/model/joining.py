@@ -8,7 +8,7 @@ from components.model.render import text
 from components.model.topology import HostView, HubView, Topology
 
 
-def bundle_file(
+def join_file(
     topology: Topology,
     host: HostView,
     endpoints: dict[str, str],
@@ -25,7 +25,7 @@ def bundle_file(
     hubs = [(hub, endpoints[hub.key]) for hub in _in_order(topology.hubs, host) if hub.key in endpoints]
     pki = {"ca_pem": ca_pem, "certificate_pem": certificate_pem, "key_pem": key_pem}
     return text(
-        "openvpn/bundle.ovpn.j2",
+        "openvpn/join.ovpn.j2",
         {
             "host": host,
             "overlay": topology.overlay,

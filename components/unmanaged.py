@@ -8,11 +8,11 @@ from components.model.topology import HostView
 from components.pki import HOST_USES, Authority
 
 
-class Bundle(ComponentResource):
+class Unmanaged(ComponentResource):
     """Certificate and key. `vcubev join-bundle` reads them from the state and writes the file."""
 
     def __init__(self, name: str, host: HostView, authority: Authority, opts: ResourceOptions | None = None) -> None:
-        super().__init__("vcubev:index:Bundle", name, None, opts)
+        super().__init__("vcubev:index:Unmanaged", name, None, opts)
         self.view = host
         self.identity = authority.issue(name, host.common_name, host.address, HOST_USES, ResourceOptions(parent=self))
         self.register_outputs({"address": str(host.address.ipv4)})

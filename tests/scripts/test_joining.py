@@ -20,8 +20,8 @@ from components.model.errors import StackErrors
 from components.model.stackfile import load
 from scripts.cli import __main__ as cli
 from scripts.cli import stack as stacks
-from scripts.cli.bundle_command import SIGNATURE
 from scripts.cli.inventory import Access, Inventory, Member
+from scripts.cli.join_command import SIGNATURE
 from tests.components.declared import declare, lab_values
 
 END = datetime(2027, 3, 1, tzinfo=UTC)
@@ -29,7 +29,7 @@ END = datetime(2027, 3, 1, tzinfo=UTC)
 
 def values(**host):
     found = lab_values()
-    found["sites"]["paris"]["hosts"]["laptop-1"] = {"role": "web", "id": 9, "bundle": True, **host}
+    found["sites"]["paris"]["hosts"]["laptop-1"] = {"role": "web", "id": 9, "unmanaged": True, **host}
     return found
 
 
@@ -45,7 +45,7 @@ def certificate(key, name):
 
 
 KEYS = {name: ec.generate_private_key(ec.SECP256R1()) for name in ("ca", "channel", "laptop-1", "web-1")}
-CA, HOST = "vcubev:index:Mesh$vcubev:index:Authority$", "vcubev:index:Mesh$vcubev:index:Bundle$"
+CA, HOST = "vcubev:index:Mesh$vcubev:index:Authority$", "vcubev:index:Mesh$vcubev:index:Unmanaged$"
 
 
 def resource(parents, kind, name, **outputs):
@@ -156,5 +156,5 @@ def test_such_a_host_is_an_identity_and_touches_nothing_that_is_there():
 def test_what_is_for_machines_is_refused_for_it(key, value):
     if key == "machine":
         value = {**value, "user": "admin", "host_key": "ssh-ed25519 AAAA"}
-    with pytest.raises(StackErrors, match=rf"laptop-1.{key}:.*joins by a bundle"):
+    with pytest.raises(StackErrors, match=rf"laptop-1.{key}:.*joins by a file"):
         load(values(**{key: value}), {"lab"})
