@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,10 +11,11 @@ from typing import Annotated
 import typer
 from ruamel.yaml import YAML
 
+from components.model.errors import StackErrors
 from scripts.cli import ansible
 from scripts.cli import ssh as access
 from scripts.cli.inventory import Inventory
-from scripts.cli.stack import Stack
+from scripts.cli.stack import Stack, stack_names
 from scripts.cli.terminal import BAD_INPUT, FAILED, Json, OfStack, StackName, checked, console, errors, tell
 
 OVERLAY = "overlay"
@@ -137,7 +139,8 @@ def _ours(directory: Path) -> bool:
 
 def _members() -> list[str]:
     """Return the names in all stack files, for a shell's completion: it waits for no engine."""
-    from scripts.cli.stack import stack_names
-
-    topologies = [Stack(name).topology() for name in stack_names()]
+    topologies = []
+    for name in stack_names():
+        with contextlib.suppress(StackErrors):
+            topologies.append(Stack(name).topology())
     return sorted({m for t in topologies for m in (*(hub.key for hub in t.hubs), *(host.name for host in t.hosts))})

@@ -55,17 +55,23 @@ async def observe(inventory: Inventory, topology: Topology) -> Seen:
                 why[name] = "no tunnel" if state else "its agent says nothing"
 
         wanted = [name for name in observer.connections if name in inventory.hubs]
-        carriers, *_ = await asyncio.gather(
-            _carriers(observer),
+        places, *_ = await asyncio.gather(
+            _places(observer),
             *(hub(name) for name in wanted),
             *(host(name) for name in observer.connections if name in inventory.hosts),
         )
     for name in findings.unreachable:
         members[name] = DOWN
-        if carried := carriers.get(name):
+        known = inventory.hosts.get(name)
+        if known and (carried := places.get(known.ipv4)):
             # The hubs carry it; only we do not reach it.
             members[name], why[name] = UNFIT, f"carried, but {why[name]}"
             tunnels[name] = tuple(Tunnel(hub, at == 0, True) for at, hub in enumerate(carried))
+    for host in topology.hosts:
+        # A laptop that is away is nothing to worry about.
+        if host.unmanaged and (carried := places.get(str(host.address.ipv4))):
+            members[host.name] = UP
+            tunnels[host.name] = tuple(Tunnel(hub, at == 0, True) for at, hub in enumerate(carried))
     return Seen(members, why, tunnels, links)
 
 
@@ -91,9 +97,9 @@ async def _state(observer: Observer, machine: str, path: str) -> dict:
         return {}
 
 
-async def _carriers(observer: Observer) -> dict[str, list[str]]:
+async def _places(observer: Observer) -> dict[str, list[str]]:
     try:
-        return await observer.carriers() if observer.connected_hubs() else {}
+        return await observer.places() if observer.connected_hubs() else {}
     except (OSError, asyncssh.Error, TimeoutError, ValueError):
         return {}
 

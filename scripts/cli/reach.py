@@ -102,7 +102,12 @@ class Observer:
         return str(done.stdout)
 
     async def carriers(self) -> dict[str, list[str]]:
-        """Ask all hubs which hosts have tunnels to them; return host -> hubs, that which has its traffic first."""
+        """Return host -> hubs that it has tunnels to, that which has its traffic first."""
+        places = await self.places()
+        return {host.name: places.get(host.ipv4, []) for host in self._inventory.hosts.values()}
+
+    async def places(self) -> dict[str, list[str]]:
+        """Ask all hubs who has tunnels to them; return overlay address -> hubs, that which has its traffic first."""
         hubs = self.connected_hubs()
         answers = await asyncio.gather(*[self.run(hub, SHOW_HOSTS) for hub in hubs])
         # The higher mobility number has the traffic.
@@ -110,10 +115,7 @@ class Observer:
         for hub, answer in zip(hubs, answers, strict=True):
             for route in json.loads(answer):
                 places.setdefault(route["dst"], []).append((route.get("metric", 0), hub))
-        return {
-            host.name: [hub for _, hub in sorted(places.get(host.ipv4, ()), reverse=True)]
-            for host in self._inventory.hosts.values()
-        }
+        return {address: [hub for _, hub in sorted(found, reverse=True)] for address, found in places.items()}
 
     async def routed(self) -> bool:
         """Tell whether every reachable hub has a route to every host, both families."""
