@@ -95,7 +95,8 @@ run_command() {
   fi
   ensure_environment
   if [ -z "${_VCUBEV_COMPLETE:-}" ] && needs_engine "$@"; then ensure_engine; fi
-  export VCUBEV_PATH=$environment/bin${engine_path:+:$engine_path}
+  # Files that the user names are theirs: beside the directory that they are in.
+  export VCUBEV_PATH=$environment/bin${engine_path:+:$engine_path} VCUBEV_DIRECTORY=$PWD
   cd "$root" || exit
   # The lab's console by itself starts in half the time, and is called often.
   if [ "${1:-}" = lab ] && [ -z "${_VCUBEV_COMPLETE:-}" ] && [[ " $* " != *" --help "* ]]; then exec python3 -m lab.cli "${@:2}"; fi

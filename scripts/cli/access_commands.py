@@ -16,7 +16,7 @@ from scripts.cli import ansible
 from scripts.cli import ssh as access
 from scripts.cli.inventory import Inventory
 from scripts.cli.stack import Stack, stack_names
-from scripts.cli.terminal import BAD_INPUT, FAILED, Json, OfStack, StackName, checked, console, errors, tell
+from scripts.cli.terminal import BAD_INPUT, FAILED, Json, OfStack, StackName, checked, console, errors, from_here, tell
 
 OVERLAY = "overlay"
 Directory = Annotated[
@@ -127,7 +127,7 @@ def inventory(
 
 
 def _directory(stack: str, given: Path | None) -> Path:
-    return (given or Path.home() / ".ssh" / f"vcubev-{stack}").expanduser().absolute()
+    return from_here(given or Path.home() / ".ssh" / f"vcubev-{stack}").absolute()
 
 
 def _ours(directory: Path) -> bool:

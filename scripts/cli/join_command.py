@@ -15,7 +15,7 @@ from components.model import tlscrypt
 from components.model.joining import join_file
 from components.model.topology import HostView
 from scripts.cli.access_commands import inventory_of
-from scripts.cli.terminal import BAD_INPUT, FAILED, Json, OfStack, console, errors, tell
+from scripts.cli.terminal import BAD_INPUT, FAILED, Json, OfStack, console, errors, from_here, tell
 
 # How the engine marks a secret in an exported state (pulumi/pulumi: sdk/go/common/resource, SigKey).
 SIGNATURE = "4dabf18193072939515e22adb298388d"
@@ -40,7 +40,7 @@ def join_bundle(
     opened, inventory = inventory_of(stack)
     topology = opened.topology()
     view = next((known for known in topology.hosts if known.name == host), None)
-    file = output or Path(f"{host}.ovpn")
+    file = from_here(output or Path(f"{host}.ovpn"))
     if view is None:
         errors.print(
             f"There is no host {host}: vcubev add host {host} --unmanaged --role ROLE --site SITE", highlight=False

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -30,6 +32,11 @@ OfStack = Annotated[
         "--stack", "-s", envvar="VCUBEV_STACK", help="The stack that is meant.", autocompletion=lambda: stack_names()
     ),
 ]
+
+
+def from_here(path: Path) -> Path:
+    """Return a file that the user named, seen from where the user is: scripts/setup.sh has gone elsewhere since."""
+    return Path(os.environ.get("VCUBEV_DIRECTORY", ""), path.expanduser())
 
 
 def tell(data: Any) -> None:

@@ -14,7 +14,7 @@ from scripts.cli.access_commands import inventory_of
 from scripts.cli.drawing import NoGraphviz, dot, image, mermaid
 from scripts.cli.live import observe
 from scripts.cli.picture import drawn
-from scripts.cli.terminal import BAD_INPUT, FAILED, Json, StackName, checked, console, errors, tell
+from scripts.cli.terminal import BAD_INPUT, FAILED, Json, StackName, checked, console, errors, from_here, tell
 
 SUFFIXES = {".svg": "svg", ".png": "png", ".dot": "dot", ".gv": "dot", ".mmd": "mermaid", ".md": "mermaid"}
 
@@ -60,11 +60,12 @@ def topology(
     except NoGraphviz as problem:
         errors.print(str(problem), highlight=False)
         raise typer.Exit(FAILED) from None
-    if output is None:
+    file = from_here(output) if output else None
+    if file is None:
         sys.stdout.buffer.write(data)
-    elif output.suffix == ".md":
-        output.write_bytes(b"```mermaid\n" + data + b"```\n")
+    elif file.suffix == ".md":
+        file.write_bytes(b"```mermaid\n" + data + b"```\n")
     else:
-        output.write_bytes(data)
-    if output is not None:
+        file.write_bytes(data)
+    if file is not None:
         console.print(f"Written: {output}", highlight=False)

@@ -47,7 +47,7 @@ def hosts_of(text):
     return [(host.name, host.site) for host in topology(text).hosts]
 
 
-SLOW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SLOW = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @SLOW

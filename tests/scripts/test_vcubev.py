@@ -167,3 +167,9 @@ def test_a_stack_can_be_named_once_for_a_whole_shell(monkeypatch):
     monkeypatch.setenv("VCUBEV_STACK", "lab3")
     told = run("policy", "explain", "ldap-1", "web-1", "icmp")
     assert told.exit_code == 0, told.output
+
+
+def test_a_file_that_the_user_names_lies_where_the_user_is(tmp_path):
+    command = [ROOT / "scripts" / "vcubev", "topology", "lab", "-o", "network.mmd"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and (tmp_path / "network.mmd").exists(), done.stderr

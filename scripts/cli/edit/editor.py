@@ -171,7 +171,8 @@ class Editor:
         self._site(old)
         self._absent(new, CONFIG, SITES)
         if self.state.has("site", old):
-            limit = "is up, and a site that is up keeps its name: its hubs' certificates bear it, and hosts that still"
+            unknown = "may be up (the stack's state cannot be read)" if self.state.outputs is None else "is up"
+            limit = f"{unknown}, and then it keeps its name: its hubs' certificates bear it, and hosts that still"
             cure = f"Add a site {new}, move the hosts there one by one, then remove {old}."
             raise _wrong(f"sites.{old}", "", f"{limit} know the old one would refuse those hubs", cure)
         self.document.rekey((CONFIG, SITES, old), new)
