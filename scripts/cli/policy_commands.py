@@ -36,8 +36,18 @@ def policy_test(name: OfStack = "lab", as_data: Json = False) -> None:
     """Run the assertions under vcubev:tests. Exit codes: 0 all hold; 3 one does not."""
     results = policy.check(checked(name).topology())
     if as_data:
-        kept = [{"place": r.place, "told": r.told, "expected": r.expected, "kept": r.kept} for r in results]
-        tell({"assertions": kept, "reasons": {r.told: r.verdict.reason for r in results}})
+        tell(
+            [
+                {
+                    "place": result.place,
+                    "told": result.told,
+                    "expected": result.expected,
+                    "allowed": result.verdict.allowed,
+                    "reason": result.verdict.reason,
+                }
+                for result in results
+            ]
+        )
     for result in () if as_data else results:
         mark = "[green]ok[/]" if result.kept else "[red]FAILED[/]"
         expected = "allowed" if result.expected else "dropped"
