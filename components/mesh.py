@@ -14,6 +14,7 @@ from components.machine import LOGIN_USER, Machine
 from components.model.topology import SSH_PORT, Topology
 from components.pki import Authority
 from components.site import Site, SiteArgs
+from components.unmanaged import Unmanaged
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,12 @@ class Mesh(ComponentResource):
         self.hosts: dict[str, Host] = {
             host.name: self.sites[host.site].place(f"{name}-{host.name}", host, self.sites[host.hub_site].hubs)
             for host in topology.hosts
+            if not host.unmanaged
+        }
+        self.unmanaged = {
+            host.name: Unmanaged(f"{name}-{host.name}", host, self.authority, child)
+            for host in topology.hosts
+            if host.unmanaged
         }
         self.authority.remember()
         self.register_outputs({})
@@ -79,9 +86,19 @@ class Mesh(ComponentResource):
             }
             for name, host in self.hosts.items()
         }
+        unmanaged = {
+            name: {
+                "site": host.view.site,
+                "role": host.view.role,
+                "ipv4": str(host.view.address.ipv4),
+                "ipv6": str(host.view.address.ipv6),
+            }
+            for name, host in self.unmanaged.items()
+        }
         return {
             "hubs": hubs,
             "hosts": hosts,
+            **({"unmanaged": unmanaged} if unmanaged else {}),
             "login": {"user": LOGIN_USER, "private_key": self.authority.login.private},
             "certificates": self.authority.lives(),
             "keys": self._keys_in_force(),

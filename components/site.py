@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pulumi import ComponentResource, Output, Resource, ResourceOptions
+from pulumi import Alias, ComponentResource, Output, Resource, ResourceOptions
 
 from components.clouds import ANYWHERE, Account, Firewall, FirewallRule, SiteNetwork, open_cloud
 from components.host import Host, HostArgs
@@ -110,7 +110,10 @@ class Site(ComponentResource):
             gateway=hubs[0].machine,
             launch_after=self._way_out,
         )
-        return Host(name, args, ResourceOptions(parent=self))
+        # What lies below the component follows by its name, so a renamed host keeps its machine.
+        prefix = name.removesuffix(host.name)
+        former = [Alias(name=f"{prefix}{other}") for other in host.formerly]
+        return Host(name, args, ResourceOptions(parent=self, aliases=former))
 
 
 def _as_prefixes(addresses: list[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
 import typer
@@ -12,21 +13,26 @@ from lab import containers, faults, image, leftovers, machines
 from lab.records import Stack, known_stacks, load
 from lab.system import LabError, require
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+HELP = "Look at the lab's machines, break them, and clear up."
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=HELP)
 out = Console()
 
 DEFAULT_PROJECT, DEFAULT_STACK = "vcubev", "lab"
 StackOption = Annotated[
     str | None, typer.Option("--stack", help="Stack, or project.stack; by default the only one there is.")
 ]
+Json = Annotated[bool, typer.Option("--json", help="For programs.")]
 NameArgument = Annotated[str, typer.Argument(help="Resource name such as lab-oregon-a, or an end of it such as web-1.")]
 
 
 @app.command("list")
-def list_machines(stack: StackOption = None) -> None:
+def list_machines(stack: StackOption = None, as_data: Json = False) -> None:
     """Show all machines."""
+    if as_data:
+        typer.echo(json.dumps([_described(known, name) for known in _some(stack) for name in sorted(known.machines)]))
+        return
     table = Table("stack", "machine", "address", "", "state", "faults", box=None)
-    for known in [_stack(stack)] if stack else known_stacks():
+    for known in _some(stack):
         for name, machine in sorted(known.machines.items()):
             state = "running" if machines.is_running(known, machine) else "off"
             kind = "public" if machine.public else "private"
@@ -165,9 +171,13 @@ def console(name: NameArgument, stack: StackOption = None) -> None:
 
 
 @app.command("leftovers")
-def list_leftovers(stack: StackOption = None) -> None:
+def list_leftovers(stack: StackOption = None, as_data: Json = False) -> None:
     """List all that the lab has on this computer; exit code 1 if there is anything."""
-    _report(leftovers.find(_stack(stack) if stack else None))
+    found = leftovers.find(_stack(stack) if stack else None)
+    if as_data:
+        typer.echo(json.dumps([vars(item) for item in found]))
+        raise typer.Exit(1 if found else 0)
+    _report(found)
 
 
 @app.command()
@@ -185,6 +195,22 @@ def build_image(name: str = "debian-12") -> None:
     """Build the machines' image if it is missing, and print where it is."""
     require()
     typer.echo(image.ensure(name))
+
+
+def _some(stack: str | None) -> list[Stack]:
+    return [_stack(stack)] if stack else known_stacks()
+
+
+def _described(known: Stack, name: str) -> dict[str, object]:
+    machine = known.machines[name]
+    return {
+        "stack": known.name,
+        "machine": name,
+        "address": str(machine.address),
+        "public": machine.public,
+        "running": machines.is_running(known, machine),
+        "faults": list(faults.describe(machine)),
+    }
 
 
 def _report(found: list[leftovers.Leftover]) -> None:
@@ -226,7 +252,7 @@ def _choose(names: list[str], wanted: str, kind: str) -> str:
 def main() -> None:
     """Run the command; an error of the lab's own is one line and exit code 1."""
     try:
-        app()
+        app(prog_name="vcubev lab")
     except LabError as error:
         Console(stderr=True).print(f"lab: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise SystemExit(1) from None

@@ -6,7 +6,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/vcubev
 [[ $(<"$root/scripts/uv.txt") =~ uv==([0-9.]+) ]] && uv_version=${BASH_REMATCH[1]}
 # What the lab and the daemons' own checkers use.
-packages=(mmdebstrap systemd-container openvpn bird2 nftables conntrack iproute2 iputils-ping openssh-client openssl procps util-linux shellcheck)
+packages=(mmdebstrap systemd-container openvpn bird2 nftables conntrack iproute2 iputils-ping openssh-client openssl procps util-linux shellcheck graphviz)
 
 say() { echo "set-up: $*" >&2; }
 
@@ -95,14 +95,39 @@ ensure_engine() {
 
 # One of scripts/cli's commands, with all that it needs.
 run_command() {
-  local clouds
-  mapfile -t clouds < <(clouds_of "${@:2}")
-  # Only lab stacks need this computer's daemons.
-  case " ${clouds[*]} " in *" lab "*) ensure_packages ;; esac
+  if [ -z "${_VCUBEV_COMPLETE:-}" ] && [[ " $* " != *" --help "* ]]; then
+    # Only lab stacks need this computer's daemons.
+    case ${1:-} in
+      up | down) ! clouds_of "${@:2}" | grep -qx lab || ensure_packages ;;
+      topology) [[ ! "$*" =~ (svg|png) ]] || command -v dot >/dev/null || (packages=(graphviz) && ensure_packages) ;;
+    esac
+  fi
   ensure_environment
-  ensure_engine "${clouds[@]}"
+  if [ -z "${_VCUBEV_COMPLETE:-}" ] && needs_engine "$@"; then
+    local clouds
+    mapfile -t clouds < <(clouds_of "${@:2}")
+    ensure_engine "${clouds[@]}"
+  fi
+  # Files that the user names are theirs: beside the directory that they are in.
+  export VCUBEV_PATH=$environment/bin${engine_path:+:$engine_path} VCUBEV_DIRECTORY=$PWD
   cd "$root" || exit
+  # The lab's console by itself starts in half the time, and is called often.
+  if [ "${1:-}" = lab ] && [ -z "${_VCUBEV_COMPLETE:-}" ] && [[ " $* " != *" --help "* ]]; then exec python3 -m lab.cli "${@:2}"; fi
   exec python3 -m scripts.cli "$@"
+}
+
+# Whether a command speaks to the engine. Nobody waits minutes for its build only to write a stack file.
+needs_engine() {
+  [[ " $* " != *" --help "* ]] || return 1
+  case ${1:-} in
+    '' | -* | init | lab | policy) return 1 ;;
+    topology) [[ " $* " == *" --live "* ]] ;;
+    # They ask the state which ids are in use, if there may be one.
+    add | move | remove | rename)
+      [[ " $* " == *" --preview "* || -n ${PULUMI_BACKEND_URL:-} || -e ${PULUMI_HOME:-$HOME/.pulumi}/credentials.json ||
+        -e ${XDG_STATE_HOME:-$HOME/.local/state}/vcubev/backend ]]
+      ;;
+  esac
 }
 
 # Compiled code halves the start of each of the five Python processes of an `up`.

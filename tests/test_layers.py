@@ -11,10 +11,11 @@ ROOT = Path(__file__).parents[1]
 COMPONENTS = ROOT / "components"
 # module -> the modules of components/ that it may import
 ARROWS = {
-    "mesh": {"site", "link", "host", "machine", "pki", "clouds", "model"},
+    "mesh": {"site", "link", "host", "unmanaged", "machine", "pki", "clouds", "model"},
     "site": {"hub", "host", "clouds", "pki", "model"},
     "link": {"hub", "model"},
     "host": {"hub", "machine", "pki", "clouds", "model"},
+    "unmanaged": {"pki", "model"},
     "hub": {"machine", "pki", "clouds", "model"},
     "machine": {"pki", "clouds", "model"},
     "pki": {"revocation", "model"},

@@ -24,6 +24,10 @@ HOST_KEY_PATTERN = r"^(ssh-ed25519|ecdsa-sha2-nistp(256|384|521)|ssh-rsa) [A-Za-
 CLOUD_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._/:-]{0,127}$"
 
 
+# What each id is unique among.
+ID_KINDS = {"sites": "site id", "roles": "role id", "hubs": "hub id", "hosts": "id in role {}"}
+
+
 def _prefix(kind: type) -> BeforeValidator:
     def parse(value: object) -> object:
         # The text form only: ipaddress would take the integer 10 for 0.0.0.10/32.
@@ -95,6 +99,8 @@ class HostEntry(Entry):
     private: StrictBool = False
     zone: Annotated[StrictInt, Field(ge=0)] | None = None
     machine: BroughtEntry | None = None
+    formerly: list[Name] = []
+    unmanaged: StrictBool = False
 
 
 class MachineEntry(Entry):
@@ -125,6 +131,20 @@ class SiteEntry(Entry):
 class MeshEntry(Entry):
     # Two at least: one whose death parts the network would be none.
     full_up_to: Annotated[StrictInt, Field(ge=2, lt=MEMBER_IDS.stop)] = FULL_UP_TO
+
+
+class RetiredEntry(Entry):
+    """Ids whose owners have gone; of hosts, by role."""
+
+    hosts: dict[Name, list[MemberId]] = {}
+    hubs: list[MemberId] = []
+    sites: list[StrictInt] = []
+    roles: list[StrictInt] = []
+
+    def kinds(self) -> list[tuple[tuple[str, ...], list[int]]]:
+        """Return (where it stands below `retired`, ids)."""
+        of_hosts = [(("hosts", role), ids) for role, ids in sorted(self.hosts.items())]
+        return [*of_hosts, (("hubs",), self.hubs), (("sites",), self.sites), (("roles",), self.roles)]
 
 
 class CertificatesEntry(Entry):

@@ -8,7 +8,7 @@ from ipaddress import IPv4Network, IPv6Network
 
 from components.model.addressing import HUBS_BLOCK, member_ipv4, member_ipv6, role_prefix_ipv4, role_prefix_ipv6
 from components.model.clouds import CloudChecks, facts_of
-from components.model.entries import BroughtEntry, HostEntry, HubEntry, SiteEntry
+from components.model.entries import ID_KINDS, BroughtEntry, HostEntry, HubEntry, SiteEntry
 from components.model.facts import CloudFacts, CloudNotInstalled
 from components.model.reading import StackReader
 from components.model.topology import (
@@ -90,7 +90,7 @@ class SitesSection:
         hosts: tuple[HostView, ...],
         place: Place,
     ) -> SiteView:
-        self._reader.unique("site id", entry.id, (*place, "id"))
+        self._reader.unique(ID_KINDS["sites"], entry.id, (*place, "id"))
         if facts is not None:
             CloudChecks(self._reader, entry.cloud, facts).site(entry, hubs, place)
         elif entry.region is None:
@@ -129,7 +129,7 @@ class SitesSection:
         hubs = []
         for name, hub in self._reader.section(HubEntry, declared, *place, "hubs").items():
             here = (*place, "hubs", name)
-            self._reader.unique("hub id", hub.id, (*here, "id"))
+            self._reader.unique(ID_KINDS["hubs"], hub.id, (*here, "id"))
             for key, taken in TAKEN_PORTS.items():
                 if (port := getattr(hub, key)) in taken:
                     limit = f"is the port of {taken[port]} on the same machine"
@@ -153,16 +153,15 @@ class SitesSection:
         hosts = []
         for name, host in self._reader.section(HostEntry, declared, *place, "hosts").items():
             here = (*place, "hosts", name)
-            self._reader.unique(f"id in role {host.role}", host.id, (*here, "id"))
+            self._reader.unique(ID_KINDS["hosts"].format(host.role), host.id, (*here, "id"))
             zone, machine = self._where(host, facts, here)
             if host.role not in self._role_names:
                 cure = f"Roles: {', '.join(sorted(self._role_names)) or 'none yet; add it under vcubev:roles'}."
                 self._reader.note((*here, "role"), host.role, "is not a role of this stack", cure)
             elif role := self._roles.get(host.role):
                 address = _address(role.ipv4, role.ipv6, host.id)
-                hosts.append(
-                    HostView(name, site, host.role, host.id, address, host.private, zone=zone, machine=machine)
-                )
+                rest = {"zone": zone, "machine": machine, "formerly": tuple(host.formerly), "unmanaged": host.unmanaged}
+                hosts.append(HostView(name, site, host.role, host.id, address, host.private, **rest))
         return tuple(hosts)
 
     def _where(
@@ -172,7 +171,12 @@ class SitesSection:
 
         The zone follows from the id unless it is written down, so that no other machine's coming or going moves it.
         """
-        if facts is not None:
+        if isinstance(entry, HostEntry) and entry.unmanaged:
+            for key in ("private", "zone", "machine"):
+                if (value := getattr(entry, key)) is not None and value is not False:
+                    limit = "is for a host whose machine is set up, and this one joins by a file"
+                    self._reader.note((*place, key), None if key == "machine" else value, limit, "Take it out.")
+        elif facts is not None:
             self._machine(entry.machine, facts, place)
             if entry.zone is not None and entry.zone >= facts.zones:
                 limit = f"is out of range (0-{facts.zones - 1}, as many zones as the site has)"
@@ -212,7 +216,13 @@ class SitesSection:
         named = [
             (f"{hub.site}-{hub.name}", ("sites", site.name, "hubs", hub.name)) for site in sites for hub in site.hubs
         ]
-        named += [(host.name, ("sites", site.name, "hosts", host.name)) for site in sites for host in site.hosts]
+        # A name that a host once had still leads the engine to that host's machine.
+        named += [
+            (name, ("sites", site.name, "hosts", host.name))
+            for site in sites
+            for host in site.hosts
+            for name in (host.name, *host.formerly)
+        ]
         for name, place in named:
             if name in taken:
                 limit = f"would name its machine {name!r}, as vcubev:{taken[name]} does"

@@ -17,17 +17,26 @@ from components.model.addressing import (
 )
 from components.model.clouds import check_operators
 from components.model.config import NAMESPACE
-from components.model.entries import CertificatesEntry, MeshEntry, OperatorsEntry, OverlayEntry, RoleEntry
+from components.model.entries import (
+    ID_KINDS,
+    CertificatesEntry,
+    MeshEntry,
+    OperatorsEntry,
+    OverlayEntry,
+    RetiredEntry,
+    RoleEntry,
+)
 from components.model.errors import StackError, StackErrors
 from components.model.links import links
-from components.model.reading import StackReader
+from components.model.reading import FREE_ID, StackReader
 from components.model.services import SERVICE_KEYS, ServicesSection
 from components.model.sites import SitesSection
 from components.model.topology import Certificates, Overlay, Role, Topology
 from components.model.trust import TRUST_KEYS, read_keys, read_revoked
 
 SECRETS = ("byo_private_key",)  # read by the program, never here
-KEYS = ("overlay", "roles", "sites", "mesh", "certificates", "operators", *TRUST_KEYS, *SERVICE_KEYS, *SECRETS)
+OWN_KEYS = ("overlay", "roles", "sites", "mesh", "retired", "certificates", "operators")
+KEYS = (*OWN_KEYS, *TRUST_KEYS, *SERVICE_KEYS, *SECRETS)
 HOURS_PER_DAY = 24
 
 
@@ -56,17 +65,26 @@ def load_file(path: Path, known_clouds: Collection[str]) -> Topology:
     Raises:
         StackErrors: See `load`.
     """
+    return load_text(path.read_text(), path.name, known_clouds)
+
+
+def load_text(text: str, file_name: str, known_clouds: Collection[str]) -> Topology:
+    """Read what stands in a `Pulumi.<stack>.yaml`, or would.
+
+    Raises:
+        StackErrors: See `load`.
+    """
     try:
-        written = YAML(typ="safe").load(path.read_text())
+        written = YAML(typ="safe").load(text)
     except YAMLError as problem:
         told = " ".join(str(problem).split())
         raise StackErrors(
-            [StackError(path.name, "", f"is not YAML: {told}", "Mend it; quote IPv6 prefixes.")]
+            [StackError(file_name, "", f"is not YAML: {told}", "Mend it; quote IPv6 prefixes.")]
         ) from None
     config = written.get("config") if isinstance(written, Mapping) else None
     if not isinstance(config, Mapping):
         cure = "Begin with stacks/Pulumi.lab.yaml."
-        raise StackErrors([StackError(path.name, "", "has no section config:", cure)])
+        raise StackErrors([StackError(file_name, "", "has no section config:", cure)])
     bare = [name for name in SECRETS if isinstance(config.get(f"{NAMESPACE}{name}"), str)]
     if bare:
         cure = f"Use another key, and write it by: pulumi config set --secret {NAMESPACE}{bare[0]}"
@@ -82,6 +100,7 @@ class _StackFile:
 
     def topology(self, known_clouds: Collection[str]) -> Topology | None:
         overlay = self._overlay()
+        self._retired()
         roles = self._roles(overlay)
         sites = SitesSection(self._reader, overlay, roles, self._role_names, known_clouds).read(
             self._values.get("sites")
@@ -137,12 +156,19 @@ class _StackFile:
                 )
         return Overlay(entry.ipv4, entry.ipv6) if fits else None
 
+    def _retired(self) -> None:
+        """Keep ids that had an owner once from getting another."""
+        entry = self._reader.entry(RetiredEntry, self._values.get("retired"), "retired")
+        for kind, ids in entry.kinds() if entry else ():
+            for number in ids:
+                self._reader.unique(ID_KINDS[kind[0]].format(*kind[1:]), number, ("retired", *kind), FREE_ID)
+
     def _roles(self, overlay: Overlay | None) -> dict[str, Role]:
         entries = self._reader.section(RoleEntry, self._values.get("roles"), "roles")
         roles = {}
         for name, entry in entries.items():
             place = ("roles", name, "id")
-            self._reader.unique("role id", entry.id, place)
+            self._reader.unique(ID_KINDS["roles"], entry.id, place)
             if overlay is None:
                 continue
             fitting = role_ids(overlay.ipv4)

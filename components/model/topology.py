@@ -115,6 +115,8 @@ class HostView:
     hubs_of: str = ""  # the site whose hubs are its own, if its site has none
     zone: int = 0  # failure zone of the site, counted from 0
     machine: BroughtMachine | None = None
+    formerly: tuple[str, ...] = ()  # names that it had before: by them the engine finds what it made
+    unmanaged: bool = False  # joins by a file with its certificate and key; no machine of it is set up
 
     @property
     def hub_site(self) -> str:

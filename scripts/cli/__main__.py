@@ -13,35 +13,55 @@ import typer
 
 from components.clouds import known_clouds
 from components.model.errors import StackErrors
+from lab.cli import app as lab_console
 from lab.system import LabError
-from scripts.cli import lab, place
-from scripts.cli import leftovers as left
+from scripts.cli import (
+    access_commands,
+    cloud_commands,
+    edit_commands,
+    init_command,
+    join_command,
+    lab,
+    topology_command,
+)
 from scripts.cli.cost import as_json, difference, planned, running, show_cost, show_difference, unknown
 from scripts.cli.credentials import NotSignedIn
 from scripts.cli.credentials import check as check_credentials
 from scripts.cli.drain import HubUnreachable
 from scripts.cli.drain import drain as drained
+from scripts.cli.edit.document import CannotEdit
+from scripts.cli.examples import show_examples
 from scripts.cli.exposure import exposure
 from scripts.cli.inventory import Inventory
 from scripts.cli.policy_commands import keeps_its_tests, policies
 from scripts.cli.prices import PriceTableError, load_tables
 from scripts.cli.reach import look
+from scripts.cli.show import as_json as shown_as_json
 from scripts.cli.show import show
 from scripts.cli.stack import EngineFailed, Stack
-from scripts.cli.terminal import BAD_INPUT, FAILED, NOT_WELL, checked, console, errors
+from scripts.cli.terminal import BAD_INPUT, FAILED, NOT_WELL, Json, OfStack, StackName, checked, console, errors, tell
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_show_locals=False)
-StackName = Annotated[str, typer.Argument(help="A stack: the NAME of stacks/Pulumi.NAME.yaml.")]
-Json = Annotated[bool, typer.Option("--json", help="For programs.")]
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    help="One flat, encrypted virtual network over machines at several clouds.",
+)
+# Nothing is fetched behind the user's back.
+ENGINE_SETTINGS = {"PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true"}
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; a lab stack never does.")]
 
 
+@app.callback()
+def begin() -> None:
+    console.quiet = False
+
+
 @app.command()
-def up(name: StackName = "lab", yes: Yes = False) -> None:
+def up(name: StackName = "lab", yes: Yes = False, as_data: Json = False) -> None:
     """Make a stack what its file says, then show its hosts and who reaches whom.
 
     At clouds that charge for it, first looks whether they let you in, shows what will change and the monthly price,
-    and asks.
+    and asks. With --json there is nobody to ask: such clouds need --yes.
 
     Exit codes: 0 all is well; 1 the engine failed, or a cloud lets you not in; 2 the stack file has mistakes; 3 made,
     but something is not reached.
@@ -49,6 +69,11 @@ def up(name: StackName = "lab", yes: Yes = False) -> None:
     started = time.monotonic()
     stack = checked(name)
     keeps_its_tests(stack)
+    if as_data:
+        console.quiet = True
+        if not (yes or stack.is_lab()):
+            errors.print("With --json there is nobody to ask: add --yes.")
+            raise typer.Exit(BAD_INPUT)
     _tell_stand_ins(stack)
     if not stack.is_lab():
         check_credentials(stack.topology(), known_clouds(), lambda line: console.print(line, highlight=False))
@@ -60,34 +85,49 @@ def up(name: StackName = "lab", yes: Yes = False) -> None:
         typer.confirm("Make these changes?", abort=True)
         started = time.monotonic()
     # What the outputs say is in the tables below.
-    stack.engine("up", "-s", name, "--suppress-outputs", "--yes", "--skip-preview")
+    stack.engine("up", "-s", name, "--suppress-outputs", "--yes", "--skip-preview", quiet=as_data)
     changes = stack.last_changes()
     told = ", ".join(f"{count} {change}" for change, count in sorted(changes.items()))
     console.print(f"[bold]{f'Changed: {told}' if told else 'Nothing changed.'}[/] ({time.monotonic() - started:.0f} s)")
-    _look(stack)
+    _look(stack, {"changes": changes, "seconds": round(time.monotonic() - started, 1)} if as_data else None)
 
 
 @app.command()
-def status(name: StackName = "lab") -> None:
-    """Show a stack's hosts and who reaches whom. Changes nothing."""
+def status(name: StackName = "lab", as_data: Json = False) -> None:
+    """Show a stack's hosts and who reaches whom. Changes nothing.
+
+    Exit codes: 0 all is well; 1 it is not up; 2 mistakes in the stack file; 3 something is not reached.
+    """
     stack = checked(name)
     if not stack.exists():
-        console.print(f"Stack {name} is not up.")
+        errors.print(f"Stack {name} is not up.")
         raise typer.Exit(FAILED)
-    _look(stack)
+    _look(stack, {} if as_data else None)
 
 
 @app.command()
-def down(name: StackName = "lab", yes: Yes = False) -> None:
-    """Take a stack away, whole, and prove for a lab stack that nothing is left."""
+def down(name: StackName = "lab", yes: Yes = False, as_data: Json = False) -> None:
+    """Take a stack away, whole, and prove for a lab stack that nothing is left.
+
+    Exit codes: 0 nothing is left; 1 the engine failed, or something of the lab is left; 2 mistakes in the stack file.
+    """
     stack = checked(name)
-    if stack.exists():
+    console.quiet = as_data
+    if as_data and not (yes or stack.is_lab()):
+        errors.print("With --json there is nobody to ask: add --yes.")
+        raise typer.Exit(BAD_INPUT)
+    was_up = stack.exists()
+    if was_up:
         stack.prepare()
-        stack.engine("destroy", "-s", name, "--suppress-outputs", *_unasked(stack, yes))
+        stack.engine("destroy", "-s", name, "--suppress-outputs", *_unasked(stack, yes), quiet=as_data)
         stack.forget()
     else:
         console.print(f"Stack {name} is not up.")
-    if any(site.cloud == "lab" for site in stack.topology().sites) and not lab.nothing_left(console, name):
+    has_lab = any(site.cloud == "lab" for site in stack.topology().sites)
+    left = not lab.nothing_left(console, name) if has_lab else None
+    if as_data:
+        tell({"stack": name, "was_up": was_up, "left_in_the_lab": left})
+    if left:
         raise typer.Exit(FAILED)
     if not stack.is_lab():
         console.print(f"scripts/leftovers {name} asks the clouds whether anything is left.")
@@ -118,85 +158,12 @@ def cost(
         raise typer.Exit(NOT_WELL)
 
 
-@app.command("place")
-def place_site(
-    name: StackName = "lab",
-    vcpus: Annotated[int, typer.Option(min=1, help="Of each machine, at least.")] = 1,
-    memory_gb: Annotated[float, typer.Option("--memory-gb", min=0.5, help="Of each machine, at least.")] = 1,
-    hubs: Annotated[int, typer.Option(min=1)] = 1,
-    hosts: Annotated[int, typer.Option(min=0, help="Public ones.")] = 0,
-    private: Annotated[int, typer.Option(min=0, help="Private hosts.")] = 0,
-    cloud: Annotated[list[str] | None, typer.Option("--cloud", help="Only this one. May be repeated.")] = None,
-    usd_per_ms: Annotated[
-        float, typer.Option("--usd-per-ms", min=0, help="What a millisecond less to the hubs is worth a month.")
-    ] = place.USD_PER_MS,
-    limit: Annotated[int, typer.Option(min=1, help="How many to show.")] = 15,
-    pings: Annotated[bool, typer.Option("--measure/--no-measure", help="Ping the hubs that run.")] = True,
-    as_data: Json = False,
-) -> None:
-    """Rank clouds and regions for a new site by price and, where sites run, by the measured round trip to the hubs.
-
-    Exit codes: 0 there are choices; 1 the state cannot be read; 2 mistakes in the stack file; 3 nothing fits.
-    """
-    stack, tables = checked(name), load_tables()
-    if strangers := sorted(set(cloud or ()) - set(tables)):
-        errors.print(f"No prices are known for {', '.join(strangers)}. Clouds: {', '.join(tables)}.")
-        raise typer.Exit(BAD_INPUT)
-    chosen = {known: table for known, table in tables.items() if not cloud or known in cloud}
-    wish = place.Wish(vcpus, memory_gb, hubs, hosts, private)
-    round_trips = {}
-    if pings and stack.exists() and (outputs := stack.outputs()):
-        round_trips = asyncio.run(place.measure(Inventory.of(outputs)))
-    distances = place.farthest(stack.topology(), round_trips)
-    ranked = place.rank(place.offers(known_clouds(), chosen, wish), distances, usd_per_ms)[:limit]
-    if as_data:
-        print(json.dumps(place.as_json(ranked, round_trips), indent=2))
-    elif ranked:
-        place.show_places(console, ranked, round_trips, tables)
-    else:
-        errors.print("No size in prices/ is so large.")
-    if not ranked:
-        raise typer.Exit(NOT_WELL)
-
-
-@app.command()
-def leftovers(
-    name: StackName = "lab",
-    all_regions: Annotated[
-        bool, typer.Option("--all-regions", help="Look in all regions of the stack's clouds, not only its sites'.")
-    ] = False,
-    cloud: Annotated[
-        list[str] | None, typer.Option("--cloud", help="Ask this cloud, too: sites once were there. May be repeated.")
-    ] = None,
-    as_data: Json = False,
-) -> None:
-    """Ask the clouds what they still have of a stack, by its tag. Changes nothing.
-
-    Exit codes: 0 nothing is there; 1 something is; 2 mistakes in the stack file; 3 a cloud could not be asked.
-    """
-    stack, clouds = checked(name), known_clouds()
-    if strangers := sorted(set(cloud or ()) - set(clouds)):
-        errors.print(f"Unknown: {', '.join(strangers)}. Clouds: {', '.join(clouds)}.")
-        raise typer.Exit(BAD_INPUT)
-    found, refused = left.find(name, stack.topology(), clouds, cloud or (), all_regions)
-    if as_data:
-        print(json.dumps({"left": [vars(item) for item in found], "not_asked": refused}, indent=2))
-    else:
-        for item in found:
-            console.print(f"[red]left[/]: {' '.join(filter(None, vars(item).values()))}", highlight=False)
-        if not found and not refused:
-            console.print(f"Nothing of stack {name} is left.")
-    for problem in refused:
-        errors.print(problem, highlight=False, markup=False)
-    if found or refused:
-        raise typer.Exit(FAILED if found else NOT_WELL)
-
-
 @app.command()
 def drain(
     hub: Annotated[str, typer.Argument(help="SITE/HUB, for example oregon/a.")],
     undo: Annotated[bool, typer.Option("--undo", help="Let hosts come back, in their own time.")] = False,
-    name: Annotated[str, typer.Option("--stack", "-s", help="The stack that the hub is of.")] = "lab",
+    name: OfStack = "lab",
+    as_data: Json = False,
 ) -> None:
     """Move all hosts off a hub with no packet lost; it stays so, past a restart too, until --undo.
 
@@ -208,22 +175,47 @@ def drain(
         known = f"Hubs: {', '.join(sorted(inventory.hubs))}." if inventory else f"Stack {name} is not up."
         errors.print(f"There is no hub {hub}. {known}")
         raise typer.Exit(BAD_INPUT)
-    if not asyncio.run(drained(inventory, hub, undo, lambda line: console.print(line, highlight=False))):
+    console.quiet = as_data
+    done = asyncio.run(drained(inventory, hub, undo, lambda line: console.print(line, highlight=False)))
+    if as_data:
+        tell({"hub": hub, "draining": not undo, "done": done})
+    if not done:
         errors.print("The hub is not fit yet." if undo else "Hosts stayed: they reach no other hub that is fit.")
         raise typer.Exit(NOT_WELL)
     console.print(f"{hub} is fit: hosts come back in their own time." if undo else f"{hub} is drained.")
 
 
-app.add_typer(policies, name="policy")
-app.command()(exposure)
-
-
-@app.command(hidden=True)
-def env(name: StackName = "lab") -> None:
-    """Print the line that plain `pulumi` needs to find a stack's state; scripts/env calls it."""
+@app.command()
+def env(name: StackName = "lab", as_data: Json = False) -> None:
+    """Print what plain `pulumi` needs in a shell: the program's own tools on PATH, and where the stack's state is."""
     settings = checked(name).settings()
+    tools = os.environ.get("VCUBEV_PATH", "")
+    if as_data:
+        tell({"path": tools.split(":"), **settings, **ENGINE_SETTINGS})
+        return
+    print(
+        "export " + " ".join(f"{key}={value}" for key, value in {"PATH": f"{tools}:$PATH", **ENGINE_SETTINGS}.items())
+    )
     if settings:
         print("export " + " ".join(f"{key}={value}" for key, value in settings.items()))
+
+
+app.add_typer(policies, name="policy")
+app.command()(exposure)
+app.command("place")(cloud_commands.place_site)
+app.command()(cloud_commands.leftovers)
+app.command()(topology_command.topology)
+app.command()(access_commands.ssh)
+app.command("ssh-config")(access_commands.ssh_config)
+app.command()(access_commands.inventory)
+app.command("join-bundle")(join_command.join_bundle)
+app.command()(init_command.init)
+app.add_typer(edit_commands.add, name="add")
+app.add_typer(edit_commands.remove, name="remove")
+app.command()(edit_commands.move)
+app.add_typer(edit_commands.rename, name="rename")
+app.add_typer(lab_console, name="lab")
+show_examples(app)
 
 
 def _unasked(stack: Stack, yes: bool) -> list[str]:
@@ -242,10 +234,14 @@ def _show_price(stack: Stack) -> None:
     show_cost(console, plan, tables, f"Stack {stack.name} then, USD a month")
 
 
-def _look(stack: Stack) -> None:
+def _look(stack: Stack, data: dict | None = None) -> None:
+    """Look at a stack from inside, and show it; or with `data`, print what was found as JSON beside that."""
     inventory = Inventory.of(stack.outputs())
     findings = asyncio.run(look(inventory))
-    show(console, inventory, findings)
+    if data is None:
+        show(console, inventory, findings)
+    else:
+        tell({"stack": stack.name, **data, **shown_as_json(inventory, findings)})
     if not findings.all_well(inventory):
         errors.print("[red]Not all is well, see above.[/]")
         raise typer.Exit(NOT_WELL)
@@ -264,8 +260,8 @@ def _tell_stand_ins(stack: Stack) -> None:
 def main() -> int:
     """Run a command; its failures as one clear text."""
     try:
-        app()
-    except StackErrors as mistakes:
+        app(prog_name="vcubev")
+    except (StackErrors, CannotEdit) as mistakes:
         errors.print(str(mistakes), highlight=False, markup=False, soft_wrap=True)
         return BAD_INPUT
     except (EngineFailed, HubUnreachable, LabError, NotSignedIn, PriceTableError) as failure:

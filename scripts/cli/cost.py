@@ -78,8 +78,9 @@ def planned(topology: Topology, facts: Mapping[str, CloudFacts], tables: Mapping
 def _planned(site: SiteView, facts: CloudFacts, table: PriceTable | None) -> list[Charge]:
     if facts.brings_machines:
         return []
-    private = sum(host.private for host in site.hosts)
-    machines = len(site.hubs) + len(site.hosts)
+    hosts = [host for host in site.hosts if not host.unmanaged]
+    private = sum(host.private for host in hosts)
+    machines = len(site.hubs) + len(hosts)
     place = (site.name, site.cloud, site.region)
     size = site.size or facts.default_size
     return charges(place, facts, table, size, machines, machines - private, site.network.nat if private else "")

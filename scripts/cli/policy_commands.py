@@ -8,10 +8,9 @@ import typer
 
 from scripts.cli import policy
 from scripts.cli.stack import Stack
-from scripts.cli.terminal import BAD_INPUT, NOT_WELL, checked, console, errors
+from scripts.cli.terminal import BAD_INPUT, NOT_WELL, Json, OfStack, checked, console, errors, tell
 
 policies = typer.Typer(no_args_is_help=True, help="Ask what a stack's policy says. Changes nothing.")
-PolicyStack = Annotated[str, typer.Option("--stack", "-s", help="The stack that is meant.")]
 
 
 @policies.command("explain")
@@ -19,25 +18,43 @@ def policy_explain(
     source: Annotated[str, typer.Argument(help="A host, SITE/HUB or an overlay address.")],
     target: Annotated[str, typer.Argument(help="Likewise.")],
     port: Annotated[str, typer.Argument(help="389/tcp, 53/udp or icmp.")],
-    name: PolicyStack = "lab",
+    name: OfStack = "lab",
+    as_data: Json = False,
 ) -> None:
     """Say whether a first packet arrives, and by which rule. Exit codes: 0 it does; 3 it is dropped; 2 bad input."""
     verdict = policy.explain(checked(name).topology(), source, target, port)
+    if as_data:
+        tell({"from": source, "to": target, "port": port, "allowed": verdict.allowed, "reason": verdict.reason})
+        raise typer.Exit(0 if verdict.allowed else NOT_WELL)
     word = "[green]allowed[/]" if verdict.allowed else "[red]dropped[/]"
     console.print(f"{source} to {target}, {port}: {word}: {verdict.reason}", highlight=False)
     raise typer.Exit(0 if verdict.allowed else NOT_WELL)
 
 
 @policies.command("test")
-def policy_test(name: PolicyStack = "lab") -> None:
+def policy_test(name: OfStack = "lab", as_data: Json = False) -> None:
     """Run the assertions under vcubev:tests. Exit codes: 0 all hold; 3 one does not."""
     results = policy.check(checked(name).topology())
-    for result in results:
+    if as_data:
+        tell(
+            [
+                {
+                    "place": result.place,
+                    "told": result.told,
+                    "expected": result.expected,
+                    "allowed": result.verdict.allowed,
+                    "reason": result.verdict.reason,
+                }
+                for result in results
+            ]
+        )
+    for result in () if as_data else results:
         mark = "[green]ok[/]" if result.kept else "[red]FAILED[/]"
         expected = "allowed" if result.expected else "dropped"
         console.print(f"{mark} {result.place}: {result.told}: {expected} ({result.verdict.reason})", highlight=False)
     failed = sum(not result.kept for result in results)
-    console.print(f"{len(results) - failed} passed, {failed} failed")
+    if not as_data:
+        console.print(f"{len(results) - failed} passed, {failed} failed")
     raise typer.Exit(NOT_WELL if failed else 0)
 
 

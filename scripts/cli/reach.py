@@ -63,11 +63,16 @@ class Observer:
             await asyncio.gather(*[self._try(member, findings) for member in wanted])
 
     async def _try(self, member: Member, findings: Findings) -> None:
+        access, through = member.ssh, member.ssh.gateway
+        if through and through not in self.connections:
+            # Its tunnels may well stand: then over the overlay, by any other hub.
+            access, through = replace(access, address=member.ipv4), next(iter(self.connected_hubs()), "")
+            if not through:
+                findings.unreachable[member.name] = f"its gateway {member.ssh.gateway} is not reachable"
+                return
         try:
-            tunnel = self.connections[member.ssh.gateway] if member.ssh.gateway else None
-            self.connections[member.name] = await self._open(member.ssh, tunnel)
-        except KeyError:
-            findings.unreachable[member.name] = f"its gateway {member.ssh.gateway} is not reachable"
+            tunnel = self.connections[through] if through else None
+            self.connections[member.name] = await self._open(access, tunnel)
         except (OSError, asyncssh.Error, TimeoutError) as problem:
             findings.unreachable[member.name] = str(problem) or type(problem).__name__
 
@@ -97,7 +102,12 @@ class Observer:
         return str(done.stdout)
 
     async def carriers(self) -> dict[str, list[str]]:
-        """Ask all hubs which hosts have tunnels to them; return host -> hubs, that which has its traffic first."""
+        """Return host -> hubs that it has tunnels to, that which has its traffic first."""
+        places = await self.places()
+        return {host.name: places.get(host.ipv4, []) for host in self._inventory.hosts.values()}
+
+    async def places(self) -> dict[str, list[str]]:
+        """Ask all hubs who has tunnels to them; return overlay address -> hubs, that which has its traffic first."""
         hubs = self.connected_hubs()
         answers = await asyncio.gather(*[self.run(hub, SHOW_HOSTS) for hub in hubs])
         # The higher mobility number has the traffic.
@@ -105,10 +115,7 @@ class Observer:
         for hub, answer in zip(hubs, answers, strict=True):
             for route in json.loads(answer):
                 places.setdefault(route["dst"], []).append((route.get("metric", 0), hub))
-        return {
-            host.name: [hub for _, hub in sorted(places.get(host.ipv4, ()), reverse=True)]
-            for host in self._inventory.hosts.values()
-        }
+        return {address: [hub for _, hub in sorted(found, reverse=True)] for address, found in places.items()}
 
     async def routed(self) -> bool:
         """Tell whether every reachable hub has a route to every host, both families."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rich.console import Console
 from rich.table import Table
 
@@ -46,3 +48,33 @@ def show(console: Console, inventory: Inventory, findings: Findings) -> None:
         console.print(f"SSH to {host} (private) at its virtual address {address}: {told}")
     for machine, reason in sorted(findings.unreachable.items()):
         console.print(f"[red]{machine} cannot be reached by SSH[/]: {reason}", highlight=False)
+
+
+def as_json(inventory: Inventory, findings: Findings) -> dict[str, Any]:
+    """Return all of it for programs."""
+    hosts = [
+        {
+            "name": host.name,
+            "site": host.site,
+            "role": host.role,
+            "private": host.private,
+            "ipv4": host.ipv4,
+            "ipv6": host.ipv6,
+            "on_hub": findings.carrier.get(host.name),
+            "and_on": findings.spares.get(host.name, []),
+            **({"login_through": findings.logins[host.name] or None} if host.name in findings.logins else {}),
+        }
+        for host in inventory.hosts.values()
+    ]
+    hubs = [{"name": hub.name, "site": hub.site, "ipv4": hub.ipv4, "ipv6": hub.ipv6} for hub in inventory.hubs.values()]
+    reached = [
+        {"from": source, "to": target, "family": family, "reached": well}
+        for (source, target, family), well in sorted(findings.reached.items())
+    ]
+    return {
+        "well": findings.all_well(inventory),
+        "hubs": sorted(hubs, key=lambda hub: hub["name"]),
+        "hosts": sorted(hosts, key=lambda host: host["name"]),
+        "reached": reached,
+        "unreachable": dict(sorted(findings.unreachable.items())),
+    }

@@ -212,3 +212,16 @@ def test_what_is_alike_on_all_machines_is_kept_small_in_the_state(lab):
             assert len(fields["stdin"]) < len(json.dumps(unpack(fields["stdin"]))), name
     host = lab.of_type(COMMAND)["m-web-1-install"]["stdin"]
     assert len(host) < 30_000, "two of these are in the state for each host"
+
+
+def test_a_renamed_host_leads_the_engine_to_all_that_was_made_for_it(lab):
+    values = lab_values()
+    hosts = values["sites"]["paris"]["hosts"]
+    hosts["shop"] = {**hosts.pop("web-2"), "formerly": ["web-2"]}
+    renamed = declare(values)
+    (former,) = renamed.options["vcubev:index:Host", "m-shop"].aliases
+    assert former.spec.name == "m-web-2"
+    # The engine takes a component's alias for what is below it where its name begins with the component's
+    # (pulumi/pulumi: pkg/resource/deploy, inheritedChildAlias).
+    new = {(kind, name.replace("m-shop", "m-web-2", 1)) for kind, name in renamed.made if (kind, name) not in lab.made}
+    assert new == set(lab.made) - set(renamed.made), "something of it would be made anew"

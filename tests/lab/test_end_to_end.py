@@ -15,7 +15,7 @@ from components.model.bundle import RUN_INSTALLER, pack
 from components.model.files import FileSpec
 from scripts.cli.inventory import Inventory
 from scripts.cli.reach import Findings, Observer
-from tests.lab import keys
+from tests.lab import keys, operating
 from tests.lab.pinging import EVERY_WAY, pings, settle
 from tests.lab.worktree import WorkTree
 
@@ -176,6 +176,22 @@ def started(lab):
     )
     command = ("--", "sh", "-c", show)
     return [lab.run("./scripts/lab", "exec", "--stack", STACK, name, *command).stdout for name in ("paris-a", "web-2")]
+
+
+def test_machines_are_logged_in_to_and_looked_at_by_name(lab):
+    operating.log_in_and_look(lab)
+
+
+def test_the_live_picture_shows_a_link_that_is_down_and_that_it_is_up_again(lab):
+    operating.see_a_link_go_and_come(lab)
+
+
+def test_renaming_a_host_makes_no_machine_anew(lab):
+    operating.rename_a_host(lab)
+
+
+def test_a_laptop_joins_by_its_file(lab):
+    operating.join_by_a_file(lab)  # on web-2, which the next test makes anew
 
 
 def test_lost_machines_are_made_anew_with_the_same_addresses(lab):

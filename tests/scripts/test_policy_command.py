@@ -1,6 +1,7 @@
 """`scripts/policy` on a stack of its own."""
 
 import copy
+import json
 
 import pytest
 from ruamel.yaml import YAML
@@ -50,6 +51,13 @@ def test_the_stack_files_own_assertions_are_tried(run):
     assert run("policy", "test").exit_code == 0
     wrong = run("policy", "test", tests=[{**TESTS[0], "allowed": False}])
     assert wrong.exit_code == 3 and "FAILED tests.0" in wrong.stdout
+
+
+def test_programs_are_told_the_same(run):
+    verdict = run("policy", "explain", "db-1", "ldap-1", "389/tcp", "--json")
+    assert verdict.exit_code == 3 and json.loads(verdict.stdout)["allowed"] is False
+    wrong = run("policy", "test", "--json", tests=[{**TESTS[0], "allowed": False}])
+    assert wrong.exit_code == 3 and [a["allowed"] is a["expected"] for a in json.loads(wrong.stdout)] == [False, False]
 
 
 def test_up_touches_nothing_where_an_assertion_fails(run, monkeypatch):

@@ -25,7 +25,7 @@ def done(monkeypatch, tmp_path):
     monkeypatch.setattr(stacks.Stack, "last_changes", lambda self: {"create": 1})
     monkeypatch.setattr(stacks.Stack, "engine", lambda self, *command, quiet=False: happened.append(command[0]))
     monkeypatch.setattr(commands, "check_credentials", lambda *args: happened.append("credentials"))
-    monkeypatch.setattr(commands, "_look", lambda stack: happened.append("look"))
+    monkeypatch.setattr(commands, "_look", lambda stack, data=None: happened.append("look"))
     return happened
 
 
