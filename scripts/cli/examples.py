@@ -12,6 +12,7 @@ EXAMPLES = {
     "cost": ("vcubev cost mine", "vcubev cost mine --diff"),
     "place": ("vcubev place mine --memory-gb 2 --hubs 2", "vcubev place mine --cloud linode --json"),
     "leftovers": ("vcubev leftovers mine", "vcubev leftovers mine --all-regions"),
+    "exposure": ("vcubev exposure lab", "vcubev exposure lab --json"),
     "env": ('eval "$(./scripts/vcubev env lab)"', "vcubev env lab --json"),
     "policy explain": ("vcubev policy explain web-1 ldap-1 389/tcp", "vcubev policy explain web-1 db-1 icmp -s mine"),
     "policy test": ("vcubev policy test --stack mine",),
@@ -77,7 +78,7 @@ EXAMPLES = {
     "lab image": ("vcubev lab image",),
 }
 PANELS = {
-    "The network": ("up", "status", "topology", "drain", "down", "env"),
+    "The network": ("up", "status", "topology", "drain", "down", "exposure", "env"),
     "The stack file": ("init", "add", "remove", "move", "rename", "policy"),
     "Machines": ("ssh", "ssh-config", "inventory", "join-bundle", "lab"),
     "Clouds": ("cost", "place", "leftovers"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated
 
 import typer
@@ -11,7 +11,7 @@ from rich.table import Table
 
 from scripts.cli.inventory import Inventory
 from scripts.cli.reach import Findings, Observer
-from scripts.cli.terminal import FAILED, NOT_WELL, checked, console, errors
+from scripts.cli.terminal import FAILED, NOT_WELL, Json, checked, console, errors, tell
 
 # On a machine, with no rights; prints a line for each unit: name, exposure, user, what it may do at most.
 PROBE = r"""
@@ -58,6 +58,7 @@ async def measured(inventory: Inventory) -> tuple[dict[str, dict[str, Exposure]]
 
 def exposure(
     name: Annotated[str, typer.Argument(help="A stack: the NAME of stacks/Pulumi.NAME.yaml.")] = "lab",
+    as_data: Json = False,
 ) -> None:
     """Show how much of its machine each daemon could reach, by systemd's own figure. Changes nothing.
 
@@ -68,6 +69,10 @@ def exposure(
         console.print(f"Stack {name} is not up.")
         raise typer.Exit(FAILED)
     found, findings = asyncio.run(measured(Inventory.of(stack.outputs())))
+    if as_data:
+        units = {name: {unit: asdict(one) for unit, one in each.items()} for name, each in found.items()}
+        tell({"machines": units, "unreachable": findings.unreachable})
+        raise typer.Exit(NOT_WELL if findings.unreachable else 0)
     table = Table("unit", "exposure", "user", "capabilities", "machines", title="0: nothing, 10: the whole machine")
     for unit in sorted({unit for units in found.values() for unit in units}):
         own = [units[unit] for units in found.values() if unit in units]
