@@ -25,6 +25,7 @@ from scripts.cli.inventory import Inventory
 from scripts.cli.policy_commands import keeps_its_tests, policies
 from scripts.cli.prices import PriceTableError, load_tables
 from scripts.cli.reach import look
+from scripts.cli.rotate_commands import rotations
 from scripts.cli.show import show
 from scripts.cli.stack import EngineFailed, Stack
 from scripts.cli.terminal import BAD_INPUT, FAILED, NOT_WELL, checked, console, errors
@@ -214,6 +215,7 @@ def drain(
 
 
 app.add_typer(policies, name="policy")
+app.add_typer(rotations, name="rotate")
 
 
 @app.command(hidden=True)
