@@ -98,11 +98,11 @@ def meaning(subject: Subject, generations: Generations) -> str:
 def write(file: Path, subject: Subject, generations: Generations) -> None:
     """Change one list in a stack file; all else in it stays as it is, comments too."""
     text = file.read_text()
-    written, indent, sequence_indent = load_yaml_guess_indent(text)
+    _, _, sequence_indent = load_yaml_guess_indent(text)
     yaml = YAML()
     yaml.preserve_quotes, yaml.width = True, 4096
     if sequence_indent is not None:
-        yaml.indent(mapping=indent, sequence=sequence_indent + 2, offset=sequence_indent)
+        yaml.indent(mapping=2, sequence=sequence_indent + 2, offset=sequence_indent)
     written = yaml.load(text)
     entry = written["config"].setdefault(KEYS, CommentedMap())
     *above, last = subject.place
