@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from tests.lab.refused import steal, watched
 from tests.lab.worktree import WorkTree
 
 pytestmark = pytest.mark.lab
@@ -144,6 +145,20 @@ def started(lab):
     return [lab.run("./scripts/lab", "exec", "--stack", STACK, name, *command).stdout for name in ("paris-a", "web-2")]
 
 
+def test_a_host_on_the_list_loses_its_route_within_two_seconds_and_no_door_lets_its_keys_in_again(lab):
+    thief = steal(lab, "web-3", "web-1")
+    doors = thief.ways_in()
+    assert len(doors) == 4, f"UDP and TCP at two hubs would let anybody with these keys in, not {doors}"
+    before = started(lab)
+    lab.edit(lambda config: config.update({"vcubev:revoked": ["web-3"]}))
+    with watched(lab, ("oregon/a", "paris/a"), "10.100.1.3") as seconds:
+        done = lab.up()
+    assert done.returncode == 0 and "web-3 is refused by all hubs" in done.stdout, told(done)
+    assert max(seconds.values()) < 2, seconds
+    assert not thief.ways_in()
+    assert started(lab) == before and lab.preview() == {}
+
+
 def test_lost_machines_are_made_anew_with_the_same_addresses(lab):
     before = lab.addresses()
     # A hub too: its site's private host is reached through it, and must take up with the new one.
@@ -236,6 +251,7 @@ def test_hubs_of_another_image_replace_the_old_ones_in_turn_with_no_packet_lost(
 def test_removing_a_site_renumbers_nobody_and_the_rest_goes_on(lab):
     before = lab.addresses()
     right = lab.file.read_text()
+    thief = steal(lab, "web-2", "web-1")
     lab.edit(lambda config: config["vcubev:sites"].pop("paris"))
     shown = lab.preview()
     assert not any("replace" in operation or operation == "create" for operation in shown), shown
@@ -244,6 +260,7 @@ def test_removing_a_site_renumbers_nobody_and_the_rest_goes_on(lab):
     after = lab.addresses()
     assert after == {name: address for name, address in before.items() if name in after}
     assert set(after) == {"oregon/a", "web-1", "db-1"}
+    assert not thief.ways_in("oregon/a"), "a machine that was taken out may be somebody else's now"
     lab.file.write_text(right)
 
 
