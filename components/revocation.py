@@ -39,8 +39,8 @@ class Revocations(ComponentResource):
     def __init__(self, name: str, args: RevocationsArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__(TYPE, name, None, opts)
         self._name, self._args = name, args
-        # The engine reads its checkpoint when it is asked, which is before anything has changed. Should that be late
-        # all the same, what `remember` kept in the run before makes up for it.
+        # The engine reads its checkpoint when it is asked, which is before anything has changed. Should that be late,
+        # what `remember` kept in the run before makes up for it.
         self.ledger = Output.unsecret(_state().apply(self._judged))
 
     def _judged(self, state: Mapping[str, Any]) -> Ledger:

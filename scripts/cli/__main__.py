@@ -36,6 +36,7 @@ from scripts.cli.inventory import Inventory
 from scripts.cli.policy_commands import keeps_its_tests, policies
 from scripts.cli.prices import PriceTableError, load_tables
 from scripts.cli.reach import look
+from scripts.cli.rotate_commands import rotations
 from scripts.cli.show import as_json as shown_as_json
 from scripts.cli.show import show
 from scripts.cli.stack import EngineFailed, Stack
@@ -201,6 +202,7 @@ def env(name: StackName = "lab", as_data: Json = False) -> None:
 
 
 app.add_typer(policies, name="policy")
+app.add_typer(rotations, name="rotate")
 app.command()(exposure)
 app.command("place")(cloud_commands.place_site)
 app.command()(cloud_commands.leftovers)

@@ -12,6 +12,10 @@ EXAMPLES = {
     "cost": ("vcubev cost mine", "vcubev cost mine --diff"),
     "place": ("vcubev place mine --memory-gb 2 --hubs 2", "vcubev place mine --cloud linode --json"),
     "leftovers": ("vcubev leftovers mine", "vcubev leftovers mine --all-regions"),
+    "rotate ca": ("vcubev rotate ca --stack mine",),
+    "rotate ssh": ("vcubev rotate ssh --stack mine --yes",),
+    "rotate host": ("vcubev rotate host web-1 --stack mine",),
+    "rotate hub": ("vcubev rotate hub oregon/a --stack mine",),
     "exposure": ("vcubev exposure lab", "vcubev exposure lab --json"),
     "env": ('eval "$(./scripts/vcubev env lab)"', "vcubev env lab --json"),
     "policy explain": ("vcubev policy explain web-1 ldap-1 389/tcp", "vcubev policy explain web-1 db-1 icmp -s mine"),
@@ -78,7 +82,7 @@ EXAMPLES = {
     "lab image": ("vcubev lab image",),
 }
 PANELS = {
-    "The network": ("up", "status", "topology", "drain", "down", "exposure", "env"),
+    "The network": ("up", "status", "topology", "drain", "rotate", "down", "exposure", "env"),
     "The stack file": ("init", "add", "remove", "move", "rename", "policy"),
     "Machines": ("ssh", "ssh-config", "inventory", "join-bundle", "lab"),
     "Clouds": ("cost", "place", "leftovers"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -38,13 +38,18 @@ class Inventory:
     hosts: dict[str, Member]
     user: str
     private_key: str
+    lives: Mapping[str, Any] = field(default_factory=dict)  # the stack's output `certificates`
+    refused: tuple[str, ...] = ()  # hosts that no hub lets in: their certificates are revoked
 
     @classmethod
     def of(cls, outputs: Mapping[str, Any]) -> Inventory:
         """Read a stack's outputs, as `Mesh.stack_outputs` makes them."""
         hubs = {name: _member(name, fields) for name, fields in outputs["hubs"].items()}
-        hosts = {name: _member(name, fields) for name, fields in outputs["hosts"].items()}
-        return cls(hubs, hosts, outputs["login"]["user"], outputs["login"]["private_key"])
+        lives = outputs.get("certificates", {})
+        refused = {name.removeprefix("host.") for name in lives.get("refused", ())} & set(outputs["hosts"])
+        hosts = {name: _member(name, fields) for name, fields in outputs["hosts"].items() if name not in refused}
+        login = outputs["login"]
+        return cls(hubs, hosts, login["user"], login["private_key"], lives, tuple(sorted(refused)))
 
 
 def _member(name: str, fields: Mapping[str, Any]) -> Member:

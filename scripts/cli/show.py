@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
@@ -10,6 +11,7 @@ from rich.table import Table
 from scripts.cli.inventory import Inventory
 from scripts.cli.reach import Findings
 
+WARN_DAYS = 30
 MARKS = {(True, True): "ok", (True, False): "v4 only", (False, True): "v6 only", (False, False): "LOST"}
 
 
@@ -38,6 +40,29 @@ def reach_table(inventory: Inventory, findings: Findings) -> Table:
     return table
 
 
+def lives_lines(inventory: Inventory, now: datetime) -> list[str]:
+    """Say when certificates end, and who is refused; a warning where that is soon."""
+    if not inventory.lives:
+        return []
+    lives = inventory.lives
+    first = lives["earliest"]
+
+    def left(end: str) -> str:
+        days = (datetime.fromisoformat(end) - now).days
+        soon = days < WARN_DAYS
+        return f"[yellow]in {days} days ({end[:10]})[/]" if soon else f"in {days} days ({end[:10]})"
+
+    told = f"Certificates: the first to end is {first['name']}'s, {left(first['end'])}; "
+    told += f"authority and revocation list end {left(lives['revocation_list'])}; {len(lives['revoked'])} revoked"
+    lines = [told]
+    if "yellow" in left(first["end"]):
+        lines.append(f"[yellow]Less than {WARN_DAYS} days are left: `up` renews certificates.[/]")
+    if "yellow" in left(lives["revocation_list"]):
+        lines.append(f"[yellow]Less than {WARN_DAYS} days are left to the authority: scripts/rotate ca.[/]")
+    lines += [f"[yellow]{host} is refused by all hubs: its certificate is revoked[/]" for host in inventory.refused]
+    return lines
+
+
 def show(console: Console, inventory: Inventory, findings: Findings) -> None:
     """Print hosts, matrix and logins."""
     console.print(host_table(inventory, findings))
@@ -46,6 +71,8 @@ def show(console: Console, inventory: Inventory, findings: Findings) -> None:
         address = inventory.hosts[host].ipv4
         told = f"[green]ok[/], through hub {via}" if via else "[red]failed[/]"
         console.print(f"SSH to {host} (private) at its virtual address {address}: {told}")
+    for line in lives_lines(inventory, datetime.now(UTC)):
+        console.print(line, highlight=False)
     for machine, reason in sorted(findings.unreachable.items()):
         console.print(f"[red]{machine} cannot be reached by SSH[/]: {reason}", highlight=False)
 

@@ -253,3 +253,26 @@ def test_a_draining_hub_answers_that_it_is_not_fit_and_undoes_it(hub):
     hub.marker.unlink()
     assert hub.wait(0.2)["fit"] == 1
     assert "delete table inet vcubev_unfit" in hub.done[-1][1] and "prohibited" not in hub.done[-1][1]
+
+
+def test_a_hub_with_no_revocation_list_says_that_it_is_not_fit(hub, tmp_path):
+    assert hub.wait(2)["fit"] == 1
+    (tmp_path / "crl.pem").unlink()
+    state = hub.wait(1)
+    assert state["fit"] == 0 and state["reasons"] == ["no revocation list"], "OpenVPN would not start without"
+    (tmp_path / "crl.pem").write_text("LIST\n")
+    assert hub.wait(1)["fit"] == 1
+
+
+def test_what_ends_when_is_told_to_people_and_to_prometheus(hub, tmp_path):
+    state = hub.wait(2)
+    assert state["ends"] == {"certificate": 1_800_000_000, "revocation_list": 2_000_000_000}
+    metrics = (tmp_path / "run" / "vcubev.prom").read_text()
+    samples = [line for line in metrics.splitlines() if not line.startswith("#")]
+    assert 'vcubev_end_seconds{what="revocation_list"} 2000000000' in samples
+    assert "vcubev_revoked_certificates 1" in samples and "vcubev_hub_fit 1" in samples
+    for line in samples:
+        name = re.match(r"([a-z_]+)", line)[1]
+        assert metrics.count(f"# TYPE {name} gauge\n") == metrics.count(f"# HELP {name} ") == 1
+    (tmp_path / "crl.json").write_text("no JSON")
+    assert hub.wait(1)["fit"] == 1 and "vcubev_end_seconds{" not in (tmp_path / "run" / "vcubev.prom").read_text()

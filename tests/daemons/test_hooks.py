@@ -34,8 +34,9 @@ def hooks(tmp_path_factory):
     return target
 
 
-def run(hooks, hook, *arguments, serial=None, common_name="host.web-1", dev="hosts-udp", text=True):
+def run(hooks, hook, *arguments, serial=None, common_name="host.web-1", dev="hosts-udp", certificate="170", text=True):
     environment = {"PATH": f"{hooks}:/usr/bin:/bin", "common_name": common_name, "dev": dev}
+    environment["tls_serial_0"] = certificate
     if serial is not None:
         environment["X509_0_serialNumber"] = serial
     command = ["dash", hooks / hook, *arguments]
@@ -46,6 +47,8 @@ def run(hooks, hook, *arguments, serial=None, common_name="host.web-1", dev="hos
 def connect(hooks):
     for leftover in [*(hooks / "run").glob("*/*"), hooks / "routes.log", hooks / "birdc.out", hooks / "nobody"]:
         leftover.unlink(missing_ok=True)
+    (hooks / "run" / "vcubev-crl").mkdir(exist_ok=True)
+    (hooks / "run" / "vcubev-crl" / "refused").touch()
 
     def call(serial, **options):
         done = run(hooks, "client-connect", str(hooks / "answer"), serial=serial, **options)
@@ -151,6 +154,42 @@ def test_who_was_refused_takes_nothing_away_from_the_owner_when_it_goes(connect,
         assert stranger.returncode != 0
         assert run(hooks, "client-disconnect", serial="10.100.1.1", common_name="host.evil").returncode == 0
     assert not (hooks / "routes.log").exists(), "the owner's route must stay"
+
+
+REFUSALS = [
+    ("170\n", True, "its certificate's number"),
+    ("5\n170\n99\n", True, "among others"),
+    ("host.web-1\n", True, "its name, whatever its certificate"),
+    ("17\n1700\n", False, "a part of another number"),
+    ("host.web-11\nhost.web\n", False, "a part of another name"),
+    ("hostXweb-1\n", False, "no pattern"),
+    ("", False, "nobody is on the list"),
+]
+
+
+@pytest.mark.parametrize("refused, is_refused, reason", REFUSALS)
+def test_who_is_on_the_list_by_now_is_refused_though_openvpn_let_it_in(connect, hooks, refused, is_refused, reason):
+    (hooks / "run" / "vcubev-crl" / "refused").write_text(refused)
+    done, _ = connect("10.100.1.1")
+    assert (done.returncode != 0) is is_refused, reason
+    assert (hooks / "routes.log").exists() is not is_refused, "no route for who is refused"
+    if is_refused:
+        assert "refused host.web-1: its certificate is revoked" in done.stderr
+
+
+def test_a_session_is_known_by_its_certificate_as_long_as_it_is_there(connect, hooks):
+    connect("10.100.1.1", certificate="340282366920938463463374607431768211455")
+    note = hooks / "run" / "vcubev-hosts-udp" / "10.100.1.1.serial"
+    assert note.read_text() == "340282366920938463463374607431768211455 host.web-1\n"
+    assert run(hooks, "client-disconnect", serial="10.100.1.1").returncode == 0
+    assert not note.exists()
+
+
+def test_a_links_peer_is_known_by_its_own_certificate_not_by_its_authoritys(hooks, tmp_path):
+    for depth, serial in (("1", "99"), ("0", "170")):
+        assert run(hooks, "link-verified", str(tmp_path), depth, "CN=hub", certificate=serial).returncode == 0
+        assert (tmp_path / "serial").exists() is (depth == "0")
+    assert (tmp_path / "serial").read_text() == "170\n"
 
 
 def test_a_host_that_went_has_no_route_any_more(connect, hooks):

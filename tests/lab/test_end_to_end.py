@@ -17,6 +17,7 @@ from scripts.cli.inventory import Inventory
 from scripts.cli.reach import Findings, Observer
 from tests.lab import keys, operating
 from tests.lab.pinging import EVERY_WAY, pings, settle
+from tests.lab.refused import steal, watched
 from tests.lab.worktree import WorkTree
 
 pytestmark = [pytest.mark.lab, pytest.mark.alone]
@@ -191,7 +192,21 @@ def test_renaming_a_host_makes_no_machine_anew(lab):
 
 
 def test_a_laptop_joins_by_its_file(lab):
-    operating.join_by_a_file(lab)  # on web-2, which the next test makes anew
+    operating.join_by_a_file(lab)  # on web-2, which is made anew below
+
+
+def test_a_host_on_the_list_loses_its_route_within_two_seconds_and_no_door_lets_its_keys_in_again(lab):
+    thief = steal(lab, "web-3", "web-1")
+    doors = thief.ways_in()
+    assert len(doors) == 4, f"UDP and TCP at two hubs would let anybody with these keys in, not {doors}"
+    before = started(lab)
+    lab.edit(lambda config: config.update({"vcubev:revoked": ["web-3"]}))
+    with watched(lab, ("oregon/a", "paris/a"), "10.100.1.3") as seconds:
+        done = lab.up()
+    assert done.returncode == 0 and "web-3 is refused by all hubs" in done.stdout, told(done)
+    assert max(seconds.values()) < 2, seconds
+    assert not thief.ways_in()
+    assert started(lab) == before and lab.preview() == {}
 
 
 def test_lost_machines_are_made_anew_with_the_same_addresses(lab):
@@ -242,6 +257,7 @@ def test_hubs_of_another_image_replace_the_old_ones_in_turn_with_no_packet_lost(
 def test_removing_a_site_renumbers_nobody_and_the_rest_goes_on(lab):
     before = lab.addresses()
     right = lab.file.read_text()
+    thief = steal(lab, "web-2", "web-1")
     lab.edit(lambda config: config["vcubev:sites"].pop("paris"))
     shown = lab.preview()
     assert not any("replace" in operation or operation == "create" for operation in shown), shown
@@ -250,6 +266,7 @@ def test_removing_a_site_renumbers_nobody_and_the_rest_goes_on(lab):
     after = lab.addresses()
     assert after == {name: address for name, address in before.items() if name in after}
     assert set(after) == {"oregon/a", "web-1", "db-1"}
+    assert not thief.ways_in("oregon/a"), "a machine that was taken out may be somebody else's now"
     lab.file.write_text(right)
 
 

@@ -60,6 +60,10 @@ class WorkTree:
     def backend(self) -> Path:
         return Path(self.environment["XDG_STATE_HOME"]) / "vcubev"
 
+    def config(self) -> dict[str, Any]:
+        """Return what the stack file says."""
+        return YAML(typ="safe").load(self.file.read_text())["config"]
+
     def edit(self, change: Callable[[dict[str, Any]], None]) -> None:
         """Change the stack file as a user would."""
         yaml = YAML()
