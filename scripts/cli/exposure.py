@@ -13,9 +13,9 @@ from scripts.cli.inventory import Inventory
 from scripts.cli.reach import Findings, Observer
 from scripts.cli.terminal import FAILED, NOT_WELL, Json, checked, console, errors, tell
 
-# On a machine, with no rights; prints a line for each unit: name, exposure, user, what it may do at most.
+# On a machine, with no rights; prints a line for each unit that is up: name, exposure, user, what it may do at most.
 PROBE = r"""
-{ systemctl list-units --all --plain --no-legend --full 'vcubev-*.service' bird.service |
+{ systemctl list-units --plain --no-legend --full 'vcubev-*.service' bird.service |
     awk '$2 == "loaded" { print $1 }'
   [ ! -e /etc/systemd/system/vcubev-turn@.service ] || echo vcubev-turn@1.service; } | sort -u |
 while read -r unit; do

@@ -71,7 +71,16 @@ def analyze(tmp_path):
             "PULUMI_CONFIG_PASSPHRASE": "none",
         }
         done = subprocess.run(
-            ["pulumi", "policy", "analyze", "--file", state, "--policy-pack", ROOT / "policy", "--json"],
+            [
+                "pulumi",
+                "policy",
+                "analyze",
+                "--file",
+                state,
+                "--policy-pack",
+                ROOT / "policy" / "pulumi-analyzer-vcubev",
+                "--json",
+            ],
             cwd=tmp_path,
             env=environment,
             capture_output=True,

@@ -94,6 +94,17 @@ def test_a_second_up_changes_nothing_and_says_so(lab):
     assert lab.preview() == {}
 
 
+def test_the_policy_pack_lets_the_lab_pass_and_stops_a_stack_that_opens_ssh_to_everybody(lab):
+    pack = ("--policy-pack", "policy/pulumi-analyzer-vcubev")
+    done = lab.pulumi("policy", "analyze", *pack)
+    assert done.returncode == 0, told(done)
+    right = lab.file.read_text()
+    lab.edit(lambda config: config.update({"vcubev:operators": ["0.0.0.0/0"]}))
+    done = lab.pulumi("preview", *pack)
+    assert done.returncode != 0 and "ssh-from-everywhere" in done.stdout, told(done)
+    lab.file.write_text(right)
+
+
 def test_no_key_is_in_the_state_in_the_output_or_in_a_readable_file(lab):
     """Of the other places tests/lab/attacks has more."""
     secrets = keys.of_state(lab.state())
