@@ -30,10 +30,13 @@ async def observe(inventory: Inventory, topology: Topology) -> Seen:
     async with Observer(inventory) as observer:
         await observer.connect(findings)
         why = {name: f"SSH: {reason}" for name, reason in findings.unreachable.items()}
-        peers = {hub.key: hub.id for hub in topology.hubs if hub.key in inventory.hubs}
+        linked = [(link.listener, link.dialer) for link in topology.links]
+        peers = [(one.key, other) for pair in linked for one, other in (pair, pair[::-1])]
 
         async def hub(name: str) -> None:
-            others = {number: inventory.hubs[other] for other, number in peers.items() if other != name}
+            others = {
+                hub.id: inventory.hubs[hub.key] for own, hub in peers if own == name and hub.key in inventory.hubs
+            }
             state, pings = await asyncio.gather(
                 _state(observer, name, HUB_STATE), _answer(observer, name, _ping_all(others))
             )
