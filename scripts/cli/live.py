@@ -31,7 +31,7 @@ async def observe(inventory: Inventory, topology: Topology) -> Seen:
         await observer.connect(findings)
         why = {name: f"SSH: {reason}" for name, reason in findings.unreachable.items()}
         linked = [(link.listener, link.dialer) for link in topology.links]
-        peers = [(one.key, other) for pair in linked for one, other in (pair, pair[::-1])]
+        ends = [end for pair in linked for end in (pair, pair[::-1])]
 
         async def hub(name: str) -> None:
             others = {
