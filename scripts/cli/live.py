@@ -34,9 +34,8 @@ async def observe(inventory: Inventory, topology: Topology) -> Seen:
         ends = [end for pair in linked for end in (pair, pair[::-1])]
 
         async def hub(name: str) -> None:
-            others = {
-                hub.id: inventory.hubs[hub.key] for own, hub in peers if own == name and hub.key in inventory.hubs
-            }
+            peers = [peer for own, peer in ends if own.key == name and peer.key in inventory.hubs]
+            others = {peer.id: inventory.hubs[peer.key] for peer in peers}
             state, pings = await asyncio.gather(
                 _state(observer, name, HUB_STATE), _answer(observer, name, _ping_all(others))
             )
