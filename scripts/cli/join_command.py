@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +18,7 @@ from components.model.topology import HostView
 from scripts.cli.access_commands import inventory_of
 from scripts.cli.terminal import BAD_INPUT, FAILED, Json, OfStack, console, errors, from_here, tell
 
+PART = re.compile(r"(?P<whose>.+)-(?P<kind>key|cert|channel)(?:-\d+)?")
 # How the engine marks a secret in an exported state (pulumi/pulumi: sdk/go/common/resource, SigKey).
 SIGNATURE = "4dabf18193072939515e22adb298388d"
 
@@ -79,18 +81,19 @@ def join_bundle(
 
 def _identity(state: Mapping[str, Any], stack: str, host: HostView) -> dict[str, str] | None:
     """Return what of a host's identity is in the engine's state, secrets in the clear; None if it is not."""
-    found = {}
+    found: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for resource in state.get("deployment", {}).get("resources") or []:
         *_, path, name = resource["urn"].split("::")
-        owner = "ca" if "vcubev:index:Authority$" in path else "host"
-        if resource["type"].startswith("tls:") and not resource.get("delete"):
-            found[owner, name] = resource.get("outputs", {})
+        # While keys are rotated there are two of some, numbered: of a host the one in use, of CAs all that are trusted.
+        if resource["type"].startswith("tls:") and not resource.get("delete") and (part := PART.fullmatch(name)):
+            owner = "ca" if "vcubev:index:Authority$" in path else "host"
+            found.setdefault((owner, part["whose"], part["kind"]), []).append(resource.get("outputs", {}))
     try:
-        key = _plain(found["host", f"{stack}-{host.name}-key"]["privateKeyPem"])
-        channel = _plain(found["ca", f"{stack}-ca-channel"]["privateKeyPem"])
+        key = _plain(found["host", f"{stack}-{host.name}", "key"][-1]["privateKeyPem"])
+        channel = _plain(found["ca", f"{stack}-ca", "channel"][-1]["privateKeyPem"])
         return {
-            "ca_pem": _plain(found["ca", f"{stack}-ca-cert"]["certPem"]),
-            "certificate_pem": _plain(found["host", f"{stack}-{host.name}-cert"]["certPem"]),
+            "ca_pem": "".join(_plain(ca["certPem"]) for ca in found["ca", f"{stack}-ca", "cert"]),
+            "certificate_pem": _plain(found["host", f"{stack}-{host.name}", "cert"][-1]["certPem"]),
             "key_pem": key,
             "tls_crypt_v2_client_key": tlscrypt.v2_client_key(channel, key),
         }

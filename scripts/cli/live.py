@@ -30,10 +30,12 @@ async def observe(inventory: Inventory, topology: Topology) -> Seen:
     async with Observer(inventory) as observer:
         await observer.connect(findings)
         why = {name: f"SSH: {reason}" for name, reason in findings.unreachable.items()}
-        peers = {hub.key: hub.id for hub in topology.hubs if hub.key in inventory.hubs}
+        linked = [(link.listener, link.dialer) for link in topology.links]
+        ends = [end for pair in linked for end in (pair, pair[::-1])]
 
         async def hub(name: str) -> None:
-            others = {number: inventory.hubs[other] for other, number in peers.items() if other != name}
+            peers = [peer for own, peer in ends if own.key == name and peer.key in inventory.hubs]
+            others = {peer.id: inventory.hubs[peer.key] for peer in peers}
             state, pings = await asyncio.gather(
                 _state(observer, name, HUB_STATE), _answer(observer, name, _ping_all(others))
             )

@@ -168,6 +168,16 @@ def test_a_name_that_still_leads_to_another_hosts_machine_is_not_given_away():
         topology(editor.document.text)
 
 
+def test_the_generation_of_a_key_goes_with_its_owner():
+    keys = "  vcubev:keys: {hosts: {web-1: [2], db-1: [2, 3]}, hubs: {paris/b: [2]}}\n"
+    rotated = LAB.replace("encryptionsalt", f"{keys}encryptionsalt")
+    editor = Editor(rotated, UP)
+    editor.rename_host("web-1", "shop")
+    editor.remove_host("db-1")
+    editor.remove_hub("paris/b")
+    assert editor.document.get("config", "vcubev:keys") == {"hosts": {"shop": [2]}, "hubs": {}}
+
+
 def test_a_renamed_role_keeps_its_members_addresses(editor):
     before = addresses(LAB)
     editor.rename_role("web", "shop")

@@ -10,6 +10,7 @@ from scripts.cli.edit.document import Document
 from scripts.cli.edit.ids import CONFIG, RETIRED, ROLES, SITES, Of, State, next_id
 
 SERVICES, TESTS = "vcubev:services", "vcubev:tests"
+KEYS = "vcubev:keys"  # which generation of its key a member uses, by name
 
 
 class Editor:
@@ -87,6 +88,10 @@ class Editor:
             self._retire(("hubs",), hub.get("id"))
         self._retire(("sites",), site.get("id"))
         self.document.drop((CONFIG, SITES, name))
+        for host in hosts:
+            self._drop_keys("hosts", host)
+        for hub in hubs:
+            self._drop_keys("hubs", f"{name}/{hub}")
         if self.state.has("site", name):
             gone = ", ".join([*(f"hub {name}/{hub}" for hub in hubs), *(f"host {host}" for host in hosts)])
             self.notes.append(f"up deletes with their disks: {gone}.")
@@ -96,6 +101,7 @@ class Editor:
         self._site(site)
         self._retire(("hubs",), self._entry("hub", CONFIG, SITES, site, "hubs", name).get("id"))
         self.document.drop((CONFIG, SITES, site, "hubs", name))
+        self._drop_keys("hubs", key)
         if self.state.has("hub", key):
             self.notes.append(f"up deletes the hub. Let its hosts leave before, with nothing lost: vcubev drain {key}")
 
@@ -104,6 +110,7 @@ class Editor:
         host = self.document.get(CONFIG, SITES, site, "hosts", name)
         self._retire(("hosts", host.get("role")), host.get("id"))
         self.document.drop((CONFIG, SITES, site, "hosts", name))
+        self._drop_keys("hosts", name)
         if self.state.has("host", name):
             self.notes.append(f"up deletes {name}'s machine with its disk.")
 
@@ -160,6 +167,8 @@ class Editor:
             self.notes.append(f"{told} name: its tunnels are renewed one after the other. Its own hostname stays.")
         if former:
             self.document.put((*here, new, "formerly"), former)
+        if self.document.get(CONFIG, KEYS, "hosts", old) is not None:
+            self.document.rekey((CONFIG, KEYS, "hosts", old), new)
         self._rename_in_services("host", old, new)
         for at, test in enumerate(self.document.get(CONFIG, TESTS) or []):
             for key in ("from", "to"):
@@ -194,6 +203,10 @@ class Editor:
         """Remember an id, unless the stack was never up: then nobody has a certificate for it."""
         if self.state.exists and type(number) is int and number not in (self.document.get(CONFIG, RETIRED, *of) or ()):
             self.document.append((CONFIG, RETIRED, *of), number)
+
+    def _drop_keys(self, kind: str, name: str) -> None:
+        if self.document.get(CONFIG, KEYS, kind, name) is not None:
+            self.document.drop((CONFIG, KEYS, kind, name))
 
     def _rename_in_services(self, kind: str, old: str, new: str) -> None:
         for name, service in (self.document.get(CONFIG, SERVICES) or {}).items():
