@@ -47,7 +47,7 @@ class Figures:
 class Bench:
     """A copy of the work tree with a generated stack, whose plugins make nothing."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, engine_log: bool) -> None:
         self._tree = WorkTree(directory, STACK)
         shutil.copy2(PLUGINS / "pulumi-resource-lab", self._tree.tree / "lab" / "pulumi-resource-lab")
         self._write(0)
@@ -59,6 +59,12 @@ class Bench:
         environment["PULUMI_CONFIG_PASSPHRASE"] = secrets.token_urlsafe()
         environment.pop("PULUMI_CONFIG_PASSPHRASE_FILE", None)
         self._environment = environment
+        if not engine_log:
+            # The engine goes on without a log where it cannot have a directory for it.
+            home = Path(environment["PULUMI_HOME"])
+            home.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(home / "logs", ignore_errors=True)
+            (home / "logs").touch()
         self._tree.backend.mkdir(parents=True)
         self.run(1, "stack", "init")
 
@@ -93,9 +99,9 @@ class Bench:
 
 
 @contextmanager
-def bench() -> Iterator[Bench]:
+def bench(engine_log: bool = True) -> Iterator[Bench]:
     with tempfile.TemporaryDirectory(prefix="vcubev-bench-") as directory:
-        yield Bench(Path(directory))
+        yield Bench(Path(directory), engine_log)
 
 
 def only_creates(preview: str) -> bool:
@@ -104,15 +110,16 @@ def only_creates(preview: str) -> bool:
     return operations == {"create"}
 
 
-def measure(hosts: int, each_step: bool, only: str) -> Figures:
+def measure(hosts: int, each_step: bool, only: str, engine_log: bool) -> Figures:
     """Make a stack of some size, look at it again, and preview one host more.
 
     Args:
         only: Names of the steps to take; "" for all.
         each_step: Whether the engine writes the state at each step, as it does by itself.
+        engine_log: Whether the engine writes its own encrypted log of each run, as it does by itself.
     """
     figures = Figures(hosts)
-    with bench() as one:
+    with bench(engine_log) as one:
         more = {} if each_step else ONE_CHECKPOINT
         steps = {
             "preview of all": (hosts, ("preview",)),
@@ -171,6 +178,7 @@ def main(
         bool, typer.Option(help="Write the state at each step, as the engine does by itself.")
     ] = False,
     only: Annotated[str, typer.Option(help="Steps to take, by their names, with commas; all if it is not given.")] = "",
+    engine_log: Annotated[bool, typer.Option(help="Let the engine write its log of each run.")] = True,
     program_only: Annotated[bool, typer.Option(help="No engine: the program against one that records.")] = False,
 ) -> None:
     """Measure preview, up, no-op up and one more host for generated stacks, with plugins that make nothing.
@@ -186,7 +194,7 @@ def main(
             table.add_row(str(hosts), str(int(lean["resources"])), *spent)
         console.print(table)
         return
-    show([measure(hosts, each_step, only) for hosts in numbers])
+    show([measure(hosts, each_step, only, engine_log) for hosts in numbers])
 
 
 if __name__ == "__main__":
