@@ -53,7 +53,7 @@ class Thief:
         }
         keys = [word for option, name in files.items() for word in (option, f"{STOLEN}/{name}")]
         client = f"--client --nobind --dev {device} --dev-type tun --ifconfig-noexec --route-noexec --verb 3".split()
-        safe = "--tls-version-min 1.3 --data-ciphers AES-256-GCM --remote-cert-tls server".split()
+        safe = ["--tls-version-min", "1.3", "--data-ciphers", "AES-256-GCM", "--remote-cert-tls", "server"]
         to = ["--remote", address, port, protocol, "--connect-retry", "1", "1", "--connect-retry-max", "1"]
         command = ["timeout", str(TRY_SECONDS), "openvpn", *client, *safe, *to, *keys]
         return _start(self.tree, self.machine, *command)
