@@ -204,7 +204,6 @@ def env(name: StackName = "lab", as_data: Json = False) -> None:
 app.add_typer(policies, name="policy")
 app.command()(exposure)
 app.add_typer(rotations, name="rotate")
-app.command()(exposure)
 app.command("place")(cloud_commands.place_site)
 app.command()(cloud_commands.leftovers)
 app.command()(topology_command.topology)
