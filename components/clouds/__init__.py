@@ -19,15 +19,17 @@ Decisions that hold for every cloud:
   (the lab). With "hub" the site opens the hubs' firewall to the underlay, hubs forward and masquerade for
   `site.underlay` (templates/nftables/hub.nft.j2), `route_out` tells the cloud, and private machines are launched after
   that, since their first boot installs packages. A machine that must itself be told to use the hub gets
-  `SiteNetwork.private_boot_commands` (cloud-init's bootcmd, at each boot).
+  `SiteNetwork.private_boot_commands` (cloud-init's bootcmd, at each boot). Hosts hear of one endpoint for each hub, the
+  public one, so with "hub" private hosts reach their own site's hubs through the gateway, too, and are lost with it.
 - **Firewalls** come in three purposes: hubs, public hosts, private hosts. Rules say what may come in; replies pass and
   all goes out. A rule may have no sources: it opens nothing. A cloud's module doesn't know the purposes.
 - **Machines.** A public one has one constant public address, which outlives the machine where the cloud can do that.
   A machine has one identity, so its successor comes after it (`delete_before_replace`). Neither a new image nor other
   `user_data` may replace or reboot a machine that runs: `ignore_changes`. All disks are encrypted where that can be
   chosen. `zone` counts the site's failure zones from 0; take it modulo how many there are. `apart` machines of a site
-  must not share what can fail as one (zone, placement group). `forwards` machines carry others' packets: the cloud's
-  check of sources is off for them.
+  must not share what can fail as one (zone, placement group). `boot_limit(boot_seconds)` is the machine resource's
+  custom timeout, where the plugin has one for it. `forwards` machines carry others' packets: the cloud's check of
+  sources is off for them.
 - **Names and tags.** `name` is the resource name and also what the machine is called at the cloud, as far as its rules
   allow. Everything that can carry tags has `tags(site, name)`, by which scripts/leftovers finds it.
 - **Natives.** What a module made is in `natives` by a short name, for those who need more than this protocol.

@@ -67,6 +67,9 @@ class BroughtMachine:
                 lines.append(line.strip())
         return found
 
+    def exists(self) -> bool:
+        return NAME in load(*self._stack).machines
+
     def remove(self) -> None:
         stack = load(*self._stack)
         if NAME in stack.machines:

@@ -2,14 +2,15 @@
 # Run as root.
 section() { echo "## $1"; }
 
+kept() {
+  find /etc /usr/local /home /root /opt /srv /var/lib -xdev \( \
+    -path /var/lib/apt -o -path /var/lib/dpkg -o -path /var/lib/systemd -o -path /var/lib/cloud -o \
+    -path /var/lib/chrony -o -path /var/lib/sudo -o -path /var/lib/private -o -name '*-' -o -name .pwd.lock \
+    \) -prune -o "$@"
+}
 section files
-find /etc /usr/local /home /root /opt /srv /var/lib -xdev \( \
-  -path /var/lib/apt -o -path /var/lib/dpkg -o -path /var/lib/systemd -o -path /var/lib/cloud -o \
-  -path /var/lib/chrony -o -path /var/lib/sudo -o -path /var/lib/private -o -name '*-' -o -name .pwd.lock \
-  \) -prune -o \( \
-  -type f -printf '%p %m %u:%g ' -exec sh -c 'sha256sum <"$1"' _ {} \; -o \
-  -not -type f -printf '%p %m %u:%g %l\n' \
-  \) | sort
+kept -printf '%p %m %u:%g %l\n' | sort
+kept -type f -exec sha256sum {} + | sort -k2
 
 section users
 getent passwd
