@@ -1,6 +1,5 @@
 """The whole thing on real machines, through the commands that a user types. The tests build on each other, in order."""
 
-import asyncio
 import json
 import os
 import re
@@ -11,11 +10,7 @@ import time
 
 import pytest
 
-from components.model.bundle import RUN_INSTALLER, pack
-from components.model.files import FileSpec
-from scripts.cli.inventory import Inventory
-from scripts.cli.reach import Findings, Observer
-from tests.lab import keys, operating
+from tests.lab import filtering, keys, operating
 from tests.lab.pinging import EVERY_WAY, pings, settle
 from tests.lab.refused import steal, watched
 from tests.lab.worktree import WorkTree
@@ -156,28 +151,7 @@ def test_ten_hosts_a_site_and_a_service_more_show_creates_only(lab):
 
 
 def test_a_packet_filter_that_cuts_the_operators_session_is_taken_back(lab):
-    cut = "}\nchain cut {\ntype filter hook input priority filter - 5; policy accept;\ntcp dport 22 drop\n"
-    bundle = pack("service-cut", {"/etc/vcubev/services/cut.nft": FileSpec(cut)}, (), rolling=False)
-    look = "sudo nft list tables; sudo nft list table inet vcubev; ls /etc/vcubev/services; systemctl list-timers"
-
-    async def attempt():
-        inventory, findings = Inventory.of(lab.outputs()), Findings()
-        async with Observer(inventory) as observer:
-            await observer.connect(findings)
-            for name in ("oregon/a", "db-1"):
-                ssh = observer.connections[name]
-                done = await ssh.run(RUN_INSTALLER + "install", input=bundle, timeout=30)
-                assert done.exit_status == 1 and "the old one is back" in done.stderr, done
-                # By the session that was tried, and by a new one.
-                # By the session that was tried, and by a new one below.
-                seen = (await ssh.run(look, timeout=10)).stdout
-                assert "chain members" in seen and not re.search("chain cut|cut.nft|trial|vcubev-filter", seen), seen
-                await ssh.run("sudo rm /var/lib/vcubev/bundles/service-cut.unfinished", check=True)
-            async with Observer(inventory) as again:
-                await again.connect(findings)
-        assert not findings.unreachable
-
-    asyncio.run(attempt())
+    filtering.take_back(lab)
 
 
 def started(lab):
