@@ -55,6 +55,8 @@ class Authority(ComponentResource):
         child = self._child = ResourceOptions(parent=self)
         self._name, self._topology, self._lifetimes = name, topology, topology.certificates
         members = {member.common_name: topology.keys.of(member.common_name) for member in topology.members}
+        # Until its machine has the certificate of its new name, a renamed host comes with that of the old one.
+        members |= {f"host.{old}": members[host.common_name] for host in topology.hosts for old in host.formerly}
         args = RevocationsArgs(_signer_name(name, FIRST[0]), members, topology.revoked)
         self._revocations = Revocations(f"{name}-revocations", args, child)
         self._signers = [self._signer(generation) for generation in topology.keys.authority]

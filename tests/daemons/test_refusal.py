@@ -113,6 +113,10 @@ class Mesh:
         files = render.hub_files(HUB, OVERLAY, "127.0.0.1")
         files |= render.hub_pki_files(ca, certificate, key, server_key, tlscrypt.static_key(SECRET, "links"))
         self._put(files)
+        asked = self.path("/run/vcubev-routes")
+        asked.mkdir(parents=True)
+        self.start("routes", sys.executable, self.path("/usr/local/lib/vcubev/routes.py"))
+        _until((asked / "socket").exists, 5)
         self.list()
         for name in NAMES:
             self.enroll(name, self.signers[0])
@@ -126,9 +130,8 @@ class Mesh:
             for old in ("/etc/vcubev", "/usr/local/lib/vcubev", "/var/lib/vcubev", "/run"):
                 # Of our own only: a program's first line stays.
                 content = content.replace(f'"{old}', f'"{self.place}{old}').replace(f" {old}/", f" {self.place}{old}/")
-                content = content.replace(f"={old}/", f"={self.place}{old}/").replace(
-                    f">{old}/", f">{self.place}{old}/"
-                )
+                for before in ("=", ">", "\n"):
+                    content = content.replace(f"{before}{old}/", f"{before}{self.place}{old}/")
             self.path(path).parent.mkdir(parents=True, exist_ok=True)
             self.path(path).write_text(content)
             self.path(path).chmod(int(spec.mode, 8))
