@@ -4,7 +4,7 @@
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/vcubev
-[[ $(<"$root/scripts/uv.txt") =~ uv==([0-9.]+) ]] && uv_version=${BASH_REMATCH[1]}
+[[ $(<"$root/engine/uv.txt") =~ uv==([0-9.]+) ]] && uv_version=${BASH_REMATCH[1]}
 # What the lab and the daemons' own checkers use.
 packages=(mmdebstrap systemd-container openvpn bird2 nftables conntrack iproute2 iputils-ping openssh-client openssl procps util-linux shellcheck graphviz)
 
@@ -47,7 +47,7 @@ ensure_uv() {
   say "installing uv $uv_version"
   python3 -m pip --version >/dev/null 2>&1 || { packages=(python3-pip) && ensure_packages; }
   python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --no-compile \
-    --target "$cache/uv-$uv_version" --only-binary :all: --require-hashes --requirement "$root/scripts/uv.txt" ||
+    --target "$cache/uv-$uv_version" --only-binary :all: --require-hashes --requirement "$root/engine/uv.txt" ||
     fail "pip could not install uv"
 }
 

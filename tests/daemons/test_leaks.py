@@ -27,8 +27,8 @@ for end in (device, "far"):
         accept.write("0")
     ip("link", "set", end, "up")
 for address, peer in zip(own, peers):
-    length = "/128" if ":" in address else "/32"
-    ip("address", "add", address + length, "dev", "lo")
+    length, ready = ("/128", ["nodad"]) if ":" in address else ("/32", [])
+    ip("address", "add", address + length, "dev", "lo", *ready)
     ip("route", "add", peer + length, "dev", device, "src", address)
     ip("neigh", "add", peer, "lladdr", "02:00:00:00:00:02", "dev", device)
 subprocess.run(["nft", "-f", "-"], input=rules, text=True, check=True)

@@ -41,7 +41,7 @@ def wheel(directory, version):
 
 
 def test_a_uv_that_is_not_the_one_named_here_is_never_installed(tmp_path):
-    version = re.search(r"uv==([0-9.]+)", (ROOT / "scripts" / "uv.txt").read_text())[1]
+    version = re.search(r"uv==([0-9.]+)", (ROOT / "engine" / "uv.txt").read_text())[1]
     wheel(tmp_path, version)
     path = os.pathsep.join(p for p in os.environ["PATH"].split(os.pathsep) if not (Path(p) / "uv").exists())
     own = {

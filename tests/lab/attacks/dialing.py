@@ -43,6 +43,7 @@ class Dial:
     process: subprocess.Popen[str]
     log: Path
     port: int
+    end: Callable[[str], object]  # takes the process's number in its machine: here there is only who waits for it
 
     def told(self) -> str:
         return self.log.read_text(errors="replace")
@@ -66,13 +67,10 @@ class Dial:
         return found[1] if found else None
 
     def stop(self) -> None:
+        """End it as its owner would, and wait for that."""
         if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(8)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+            self.end(self.log.with_name("pid").read_text().strip())
+            self.process.wait(8)
 
 
 class Dialer:
@@ -131,8 +129,8 @@ class Dialer:
         log = Path(f"{self._root}{inside}") / "log"
         with log.open("w") as out:
             quiet = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": out}
-            process = self._start("openvpn", "--cd", str(inside), *words, **quiet)
-        self.dials.append(Dial(process, log, self._port))
+            process = self._start("openvpn", "--cd", str(inside), "--writepid", "pid", *words, **quiet)
+        self.dials.append(Dial(process, log, self._port, lambda number: self._start("kill", number).wait()))
         return self.dials[-1]
 
     def stop(self) -> None:

@@ -62,18 +62,17 @@ class Knocking:
                 others.append(frame[14:60].hex())
         return opened, others
 
-    def doors(self, ports: Iterable[int]) -> tuple[set[int], list[str]]:
+    def doors(self, tcp_ports: Iterable[int], udp_ports: Iterable[int]) -> tuple[set[int], list[str]]:
         own, hub = self._stranger.address, self._hub
-        ports = list(ports)
-        tcp = self.send(packets.tcp(own, hub, (SCANNER_PORT + n % 20_000, port), SYN) for n, port in enumerate(ports))
-        udp = self.send(packets.udp(own, hub, (SCANNER_PORT, port), PLAIN) for port in ports)
+        tcp = self.send(packets.tcp(own, hub, (SCANNER_PORT, port), SYN) for port in tcp_ports)
+        udp = self.send(packets.udp(own, hub, (SCANNER_PORT, port), PLAIN) for port in udp_ports)
         return tcp[0] | udp[0], tcp[1] + udp[1]
 
 
 def test_a_scan_finds_the_declared_doors_and_nothing_else(world, stranger):
     with Knocking(stranger, underlay(world, HUB)) as knocking:
         # Through the cloud's firewall: SSH is the operators', and the stranger is none.
-        assert knocking.doors(EVERY_PORT) == ({TCP_PORT}, [])
+        assert knocking.doors(EVERY_PORT, LIKELY_PORTS) == ({TCP_PORT}, [])
 
 
 def test_without_the_clouds_firewall_a_hubs_own_opens_nothing_more_but_ssh(world, stranger):
@@ -85,14 +84,14 @@ def test_without_the_clouds_firewall_a_hubs_own_opens_nothing_more_but_ssh(world
     handle = told.rpartition("# handle ")[2].strip()
     try:
         with Knocking(stranger, str(hub.address)) as knocking:
-            assert knocking.doors(LIKELY_PORTS) == ({SSH_PORT, TCP_PORT}, [])
+            assert knocking.doors(LIKELY_PORTS, LIKELY_PORTS) == ({SSH_PORT, TCP_PORT}, [])
     finally:
         routers.inside(router, "nft", "delete", "rule", "inet", "lab", "forward", "handle", handle)
 
 
 def test_ssh_takes_keys_and_nothing_else(world, tmp_path):
     known = tmp_path / "known"
-    known.write_text(f"{underlay(world, HUB)} {world.hubs[HUB]['host_key']}\n")
+    known.write_text(f"{underlay(world, HUB)} {world.hubs[HUB]['ssh']['host_key']}\n")
     # Nothing of this computer's user: no key, no agent, no configuration.
     options = ["-F", "none", "-o", f"UserKnownHostsFile={known}", "-o", "IdentitiesOnly=yes", "-o", "IdentityFile=none"]
     command = ["ssh", *options, "-o", "BatchMode=yes", f"root@{underlay(world, HUB)}", "true"]

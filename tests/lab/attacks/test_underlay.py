@@ -25,8 +25,8 @@ WORST_OUTAGE_PINGS = 75
 
 @pytest.fixture
 def segment(world, stranger):
+    world.be_home()
     with SharedSegment(world, (HUB, VICTIM, stranger.name)) as shared:
-        world.settle()
         yield shared
 
 
@@ -38,35 +38,6 @@ def test_on_a_wire_of_its_own_a_neighbour_that_claims_the_hubs_address_gets_noth
         with again_and_again(lambda: own.send(claim)):
             assert lost(pinging(world, 100)) == 0
         assert not [frame for frame in own.came() if (seen := packets.udp_payload(frame)) and seen[2] == hub]
-
-
-def test_a_neighbour_that_takes_the_hubs_address_cuts_it_off_for_a_moment_and_reads_nothing(
-    world, stranger, segment, tell
-):
-    hub = underlay(world, HUB)
-    assert world.hubs_of(VICTIM)[0] == HUB, "else there is nothing to take"
-    with stranger.wire() as own, wire(world, VICTIM, "path1") as clear1, wire(world, VICTIM, "path2") as clear2:
-        claims = [
-            packets.arp(ARP_REPLY, own.own_mac, hub, packets.BROADCAST, hub),
-            packets.arp(ARP_REQUEST, own.own_mac, hub, bytes(6), hub),
-        ]
-        ping = pinging(world, PINGS)
-        time.sleep(0.5)
-        with again_and_again(lambda: [own.send(claim) for claim in claims]):
-            missed = lost(ping)
-        taken = [seen for frame in own.came() if (seen := packets.udp_payload(frame)) and seen[2:4] == (hub, PORT)]
-        in_clear = sum(PLAIN in frame for seen in (clear1, clear2) for frame in seen.left())
-        assert taken, "the hub's packets did not come to it: nothing was tried"
-        assert in_clear > PINGS / 2, "the search would find nothing"
-        assert not [data for *_, data in taken if PLAIN in data]
-    tell.append(
-        f"hub's address taken by a neighbour: {missed * PING_SECONDS * 1000:.0f} ms of traffic lost, "
-        f"{len(taken)} packets came to it, none readable"
-    )
-    assert 0 < missed <= WORST_OUTAGE_PINGS
-    # Nobody claims it any more: what it has taken it does not keep.
-    world.until(lambda: not world.reaches(VICTIM, PEER), 5, "cut off for good")
-    world.settle()
 
 
 def test_a_neighbour_between_hub_and_host_can_change_nothing_unseen(world, stranger, segment):
@@ -149,6 +120,35 @@ def test_a_router_that_advertises_the_overlay_for_its_own_gets_none_of_it(world,
         flush = ("route flush proto ra", f"route flush {prefix} dev eth0", "address flush dev eth0 scope global")
         world.run(VICTIM, "; ".join(f"ip -6 {words}" for words in flush))
     assert world.reaches(VICTIM, PEER)
+
+
+def test_a_neighbour_that_takes_the_hubs_address_cuts_it_off_for_a_moment_and_reads_nothing(
+    world, stranger, segment, tell
+):
+    hub = underlay(world, HUB)
+    assert world.hubs_of(VICTIM)[0] == HUB, "else there is nothing to take"
+    with stranger.wire() as own, wire(world, VICTIM, "path1") as clear1, wire(world, VICTIM, "path2") as clear2:
+        claims = [
+            packets.arp(ARP_REPLY, own.own_mac, hub, packets.BROADCAST, hub),
+            packets.arp(ARP_REQUEST, own.own_mac, hub, bytes(6), hub),
+        ]
+        ping = pinging(world, PINGS)
+        time.sleep(0.5)
+        with again_and_again(lambda: [own.send(claim) for claim in claims]):
+            missed = lost(ping)
+        taken = [seen for frame in own.came() if (seen := packets.udp_payload(frame)) and seen[2:4] == (hub, PORT)]
+        in_clear = sum(PLAIN in frame for seen in (clear1, clear2) for frame in seen.left())
+        assert taken, "the hub's packets did not come to it: nothing was tried"
+        assert in_clear > PINGS / 2, "the search would find nothing"
+        assert not [data for *_, data in taken if PLAIN in data]
+    tell.append(
+        f"hub's address taken by a neighbour: {missed * PING_SECONDS * 1000:.0f} ms of traffic lost, "
+        f"{len(taken)} packets came to it, none readable"
+    )
+    assert 0 < missed <= WORST_OUTAGE_PINGS
+    # Nobody claims it any more: what it has taken it does not keep.
+    world.until(lambda: not world.reaches(VICTIM, PEER), 5, "cut off for good")
+    world.settle()
 
 
 def wire_address(world, name):
