@@ -27,11 +27,11 @@ def test_up_sends_nothing_to_a_machine_whose_host_key_is_another(world):
         assert done.returncode == 1 and "is not the one in connection.hostKey; nothing was sent to it" in done.stdout
         told = journal.until("Connection (closed|reset) by|Disconnected from")
         assert "Accepted" not in told
-        files = {name: world.run(name, "cat /etc/nftables.conf") for name in ("web-1", HOST)}
+        files = {name: world.run(name, "cat /etc/vcubev/services/*.nft") for name in ("web-1", HOST)}
         assert str(NEW_PORT) in files["web-1"] and str(NEW_PORT) not in files[HOST]
     finally:
         world.run(HOST, "mv /root/right/* /etc/ssh/; rmdir /root/right; systemctl restart ssh")
     done = world.tree.up()
     assert done.returncode == 0, done.stdout[-3000:]
     assert "Accepted publickey" in journal.text()
-    assert str(NEW_PORT) in world.run(HOST, "cat /etc/nftables.conf")
+    assert str(NEW_PORT) in world.run(HOST, "cat /etc/vcubev/services/*.nft")

@@ -98,8 +98,8 @@ for address in sys.argv[1:]:
             # OPEN: version 4, AS 65001, hold time 90, an identifier, no options.
             talk.sendall(bytes.fromhex("ff" * 16 + "001d0104fde9005a0a64010100"))
             print("answered", len(talk.recv(99)))
-    except ConnectionRefusedError:
-        print("refused")
+    except (ConnectionRefusedError, ConnectionResetError):
+        print("refused")  # reset: BIRD has a socket for all addresses, and no neighbour of this one
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as talk:
     talk.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 255)  # as a neighbour's, or it would be dropped for that
     talk.bind(("", 49152))

@@ -122,11 +122,14 @@ def test_user_data_has_the_key_of_the_first_contact_and_no_other(world, secrets)
 @contextmanager
 def full_memory_disk(world, hub, limit):
     """Leave no room in /run, where a hub's OpenVPN keeps its temporary files."""
-    world.run(hub, f"mount -o remount,{limit} /run && {{ ! head -c 1G /dev/zero >/run/full 2>/dev/null; }}")
+    # What is in use changes from one moment to the next: again, if it was too little; then to the brim.
+    world.run(hub, f"until mount -o remount,{limit} /run 2>/dev/null; do sleep 0.05; done")
+    world.run(hub, "for n in 1 2 3 4 5; do touch /run/full$n || break; done 2>/dev/null", check=False)
+    world.run(hub, "! head -c 1G /dev/zero >/run/full 2>/dev/null")
     try:
         yield
     finally:
-        world.run(hub, "mount -o remount,size=64m,nr_inodes=100k /run; rm -f /run/full")
+        world.run(hub, "mount -o remount,size=64m,nr_inodes=100k /run; rm -f /run/full*")
 
 
 @pytest.mark.parametrize("lacking", ["room", "files"])
