@@ -20,7 +20,8 @@ pytestmark = pytest.mark.skipif(not shutil.which("openvpn"), reason="openvpn is 
 NOW = datetime.now(UTC).replace(microsecond=0)
 # What belongs to the machine around it: devices made beforehand, hooks, management.
 OF_THE_MACHINE = (
-    "ifconfig-noexec|script-security|client-|learn-address|tmp-dir|management|txqueuelen|crl-verify|ca |cert |x509-track"
+    "ifconfig-noexec|script-security|client-|learn-address|tmp-dir|management|txqueuelen|"
+    "crl-verify|ca |cert |x509-track"
 )
 
 
