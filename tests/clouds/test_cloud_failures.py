@@ -11,7 +11,7 @@ from tests.clouds.faults import NEVER, Fault
 
 pytestmark = pytest.mark.lab
 # How long `up` waits for a machine that will not come, by the stack file's own key.
-SHORT_SECONDS = 15
+SHORT_SECONDS = 10
 # Stands for two minutes, which would make this file the longest of all: tries go on evenly, one in five seconds, from a
 # quarter of a minute on, so that nothing tells a late machine from a later one.
 LATE_SECONDS = 45
