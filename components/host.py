@@ -54,6 +54,7 @@ class Host(ComponentResource):
                 gateway=args.gateway if args.host.private else None,
                 size=args.site.size,
                 image=args.site.image,
+                boot_seconds=args.site.boot_seconds,
                 zone=args.host.zone,
                 brought=args.host.machine,
                 launch_after=args.launch_after if args.host.private else (),

@@ -50,6 +50,7 @@ class Hub(ComponentResource):
                 public=True,
                 size=args.hub.size or args.site.size,
                 image=args.hub.image or args.site.image,
+                boot_seconds=args.site.boot_seconds,
                 zone=args.hub.zone,
                 is_hub=True,
                 is_gateway=args.site.network.nat == "hub" and args.hub == args.site.gateway,

@@ -31,8 +31,12 @@ bundle, names = json.load(sys.stdin), {}
 exec(bundle.pop("installer"), names)
 names["main"](sys.argv[1], bundle)' """
 THIS_RUN = uuid.uuid4().hex
-# A cloud's machine may take minutes to boot: 60 tries with the provider's pause between them.
+# A cloud's machine may take minutes to boot, and then minutes more to install packages.
+BOOT_SECONDS, CLOUD_INIT_SECONDS = 300, 300
+# One that was there before may be restarting.
 DIAL_ERROR_LIMIT = 60
+# pulumi-command's pauses between tries.
+FIRST_PAUSE_SECONDS, PAUSE_GROWTH, LONGEST_PAUSE_SECONDS = 0.1, 1.5, 5.0
 # SSH itself waits for ever on a machine that has gone silent.
 TIMEOUTS = CustomTimeouts(create="10m", update="10m", delete="3m")
 
@@ -50,6 +54,7 @@ class MachineArgs:
     gateway: Machine | None = None  # the hub through which a machine with no public address is reached
     size: str | None = None
     image: str | None = None
+    boot_seconds: int | None = None
     zone: int = 0
     is_hub: bool = False  # forwards, stands apart from its like, and is made anew only when its turn comes
     after: Resource | None = None  # what comes before its turn
@@ -104,7 +109,8 @@ class Machine(ComponentResource):
                 parent=self,
                 depends_on=list(self.vm.ready),
                 deleted_with=self.vm.resource,
-                custom_timeouts=TIMEOUTS,
+                # Tries that nobody answers at all take longer than those that are refused, so their number is no limit.
+                custom_timeouts=CustomTimeouts(create=f"{self._boot_seconds + CLOUD_INIT_SECONDS}s", delete="3m"),
             ),
         )
         self.host_key = first_contact.stdout.apply(lambda text: text.strip())
@@ -145,6 +151,10 @@ class Machine(ComponentResource):
             opts=ResourceOptions.merge(opts, ResourceOptions(deleted_with=self.vm.resource, custom_timeouts=TIMEOUTS)),
         )
 
+    @property
+    def _boot_seconds(self) -> int:
+        return self._args.boot_seconds or BOOT_SECONDS
+
     def _turn(self) -> Input[list[Resource]]:
         """Return what must be done before this machine may be made, or for a hub made anew.
 
@@ -168,6 +178,7 @@ class Machine(ComponentResource):
             user_data=user_data,
             size=args.size,
             image=args.image,
+            boot_seconds=args.boot_seconds,
             zone=args.zone,
             apart=args.is_hub,
             forwards=args.is_hub,
@@ -179,15 +190,15 @@ class Machine(ComponentResource):
 
     def _first_contact(self, seeded_host_key: Output[str]) -> dict[str, Input[object]]:
         """Return how a machine is met: as cloud-init has prepared it, or as the user has."""
-        access = self.vm.access
+        access, tries = self.vm.access, _tries_within(self._boot_seconds)
         if access is None:
-            return {"connection": self._connection(seeded_host_key), "create": FIRST_CONTACT}
+            return {"connection": self._connection(seeded_host_key, tries=tries), "create": FIRST_CONTACT}
         prepare = self._args.authority.login_public_key.apply(
             lambda key: brought_script(
                 "prepare.sh.j2", LOGIN_USER, packages=self._args.packages, login_public_key=key.strip()
             )
         )
-        connection = self._connection(access.host_key, access.user, access.private_key)
+        connection = self._connection(access.host_key, access.user, access.private_key, tries)
         return {"connection": connection, "create": prepare.apply(lambda text: text + FIRST_CONTACT)}
 
     def _removal(self, remove: bool) -> str | None:
@@ -198,7 +209,11 @@ class Machine(ComponentResource):
         return "set -e\n" + RUN_INSTALLER + "remove" + leave
 
     def _connection(
-        self, host_key: Input[str], user: str = LOGIN_USER, private_key: Input[str] | None = None
+        self,
+        host_key: Input[str],
+        user: str = LOGIN_USER,
+        private_key: Input[str] | None = None,
+        tries: int = DIAL_ERROR_LIMIT,
     ) -> remote.ConnectionArgs:
         gateway = self._args.gateway
         proxy = None
@@ -218,9 +233,17 @@ class Machine(ComponentResource):
             # The login user has the stack's key; another has the user's own, or what the SSH agent holds.
             private_key=self._args.authority.login_private_key if user == LOGIN_USER else private_key,
             host_key=host_key,
-            dial_error_limit=DIAL_ERROR_LIMIT,
+            dial_error_limit=tries,
             proxy=proxy,
         )
+
+
+def _tries_within(seconds: float) -> int:
+    """Return after how many tries, each refused at once, this time has passed."""
+    tries, pause = 0, FIRST_PAUSE_SECONDS
+    while seconds > 0:
+        tries, seconds, pause = tries + 1, seconds - pause, min(pause * PAUSE_GROWTH, LONGEST_PAUSE_SECONDS)
+    return tries
 
 
 def _unusual(port: int) -> int | None:

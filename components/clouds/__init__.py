@@ -19,15 +19,17 @@ Decisions that hold for every cloud:
   (the lab). With "hub" the site opens the hubs' firewall to the underlay, hubs forward and masquerade for
   `site.underlay` (templates/nftables/hub.nft.j2), `route_out` tells the cloud, and private machines are launched after
   that, since their first boot installs packages. A machine that must itself be told to use the hub gets
-  `SiteNetwork.private_boot_commands` (cloud-init's bootcmd, at each boot).
+  `SiteNetwork.private_boot_commands` (cloud-init's bootcmd, at each boot). Hosts hear of one endpoint for each hub, the
+  public one, so with "hub" private hosts reach their own site's hubs through the gateway, too, and are lost with it.
 - **Firewalls** come in three purposes: hubs, public hosts, private hosts. Rules say what may come in; replies pass and
   all goes out. A rule may have no sources: it opens nothing. A cloud's module doesn't know the purposes.
 - **Machines.** A public one has one constant public address, which outlives the machine where the cloud can do that.
   A machine has one identity, so its successor comes after it (`delete_before_replace`). Neither a new image nor other
   `user_data` may replace or reboot a machine that runs: `ignore_changes`. All disks are encrypted where that can be
   chosen. `zone` counts the site's failure zones from 0; take it modulo how many there are. `apart` machines of a site
-  must not share what can fail as one (zone, placement group). `forwards` machines carry others' packets: the cloud's
-  check of sources is off for them.
+  must not share what can fail as one (zone, placement group). `boot_limit(boot_seconds)` is the machine resource's
+  custom timeout, where the plugin has one for it. `forwards` machines carry others' packets: the cloud's check of
+  sources is off for them.
 - **Names and tags.** `name` is the resource name and also what the machine is called at the cloud, as far as its rules
   allow. Everything that can carry tags has `tags(site, name)`, by which scripts/leftovers finds it.
 - **Natives.** What a module made is in `natives` by a short name, for those who need more than this protocol.
@@ -41,7 +43,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Literal, Protocol
 
-from pulumi import Config, Input, Output, ProviderResource, Resource, ResourceOptions, get_stack
+from pulumi import Config, CustomTimeouts, Input, Output, ProviderResource, Resource, ResourceOptions, get_stack
 
 from components.model.facts import CloudFacts, CloudNotInstalled
 from components.model.topology import BroughtMachine, SiteView, Topology
@@ -87,6 +89,7 @@ class MachineSpec:
     user_data: Input[str] = ""
     size: str | None = None  # None: the cloud's default
     image: str | None = None
+    boot_seconds: int | None = None  # until the cloud says that it runs; None: as long as the cloud's plugin waits
     zone: int = 0
     apart: bool = False
     forwards: bool = False
@@ -194,6 +197,11 @@ def sign_in(topology: Topology) -> dict[str, Account]:
             made[name] = () if make is None else (make(name, site, ResourceOptions()),)
         accounts[site.name] = Account(made[name], login_private_key)
     return accounts
+
+
+def boot_limit(seconds: int | None) -> CustomTimeouts | None:
+    """Return what `MachineSpec.boot_seconds` says to the engine, for a machine's resource."""
+    return CustomTimeouts(create=f"{seconds}s") if seconds else None
 
 
 def tags(site: SiteView, name: str) -> dict[str, str]:

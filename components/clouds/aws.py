@@ -19,6 +19,7 @@ from components.clouds import (
     MachineSpec,
     SiteNetwork,
     VirtualMachine,
+    boot_limit,
     tags,
 )
 from components.model.facts import CloudFacts, PriceItem
@@ -212,7 +213,9 @@ class Cloud:
             tags=tags(self._site, name),
             opts=ResourceOptions.merge(
                 ResourceOptions.merge(opts, ONE_AT_A_TIME),
-                ResourceOptions(ignore_changes=kept, depends_on=list(after)),
+                ResourceOptions(
+                    ignore_changes=kept, depends_on=list(after), custom_timeouts=boot_limit(spec.boot_seconds)
+                ),
             ),
         )
 

@@ -10,7 +10,16 @@ from dataclasses import dataclass
 import pulumi_linode as linode
 from pulumi import Input, Output, ProviderResource, Resource, ResourceOptions
 
-from components.clouds import Account, Firewall, FirewallRule, MachineSpec, SiteNetwork, VirtualMachine, tags
+from components.clouds import (
+    Account,
+    Firewall,
+    FirewallRule,
+    MachineSpec,
+    SiteNetwork,
+    VirtualMachine,
+    boot_limit,
+    tags,
+)
 from components.model.facts import CloudFacts
 from components.model.topology import SiteView
 
@@ -162,7 +171,11 @@ class Cloud:
             opts=ResourceOptions.merge(
                 opts,
                 # Labels are unique in an account. Image and user_data would replace a machine that runs.
-                ResourceOptions(delete_before_replace=True, ignore_changes=["image", "metadatas", "authorizedKeys"]),
+                ResourceOptions(
+                    delete_before_replace=True,
+                    ignore_changes=["image", "metadatas", "authorizedKeys"],
+                    custom_timeouts=boot_limit(spec.boot_seconds),
+                ),
             ),
         )
         inside = instance.interfaces.apply(lambda all_of_them: all_of_them[-1].ipv4.vpc)

@@ -15,6 +15,7 @@ from components.model.topology import HOSTS_PORT, HOSTS_TCP_PORT, SSH_PORT
 NAME_PATTERN = r"^[a-z]([a-z0-9-]{0,18}[a-z0-9])?$"
 SITE_IDS = range(1, 255)  # the third octet of the default underlay
 DAYS = range(1, 36_501)
+BOOT_SECONDS = range(10, 3601)
 # As useradd(8) allows them. It ends up in commands.
 USER_PATTERN = r"^[a-z_][a-z0-9_-]{0,31}$"
 HOST_KEY_PATTERN = r"^(ssh-ed25519|ecdsa-sha2-nistp(256|384|521)|ssh-rsa) [A-Za-z0-9+/]+={0,3}$"
@@ -98,6 +99,7 @@ class HostEntry(Entry):
 class MachineEntry(Entry):
     size: CloudName | None = None
     image: CloudName | None = None
+    boot_seconds: Annotated[StrictInt, Field(ge=BOOT_SECONDS.start, lt=BOOT_SECONDS.stop)] | None = None
 
 
 class NetworkEntry(Entry):

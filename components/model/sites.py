@@ -106,6 +106,7 @@ class SitesSection:
             hosts=tuple(replace(host, hubs_of=entry.hubs_of or "") for host in hosts),
             size=entry.machine.size,
             image=entry.machine.image,
+            boot_seconds=entry.machine.boot_seconds,
             network=NetworkChoice(entry.network.vpc or "", nat, tuple(entry.network.zones)),
             account=entry.account or "",
             hubs_of=entry.hubs_of or "",

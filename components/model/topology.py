@@ -150,6 +150,7 @@ class SiteView:
     hosts: tuple[HostView, ...]
     size: str | None = None
     image: str | None = None
+    boot_seconds: int | None = None  # what a new machine may take; None leaves it to the program and the cloud's plugin
     network: NetworkChoice = NetworkChoice()
     account: str = ""  # "" is what the environment signs in to
     hubs_of: str = ""  # another site, if this one has no hub of its own

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeVar
 
 from .properties import Failure
@@ -14,18 +16,40 @@ POLL_SECONDS = 0.5
 # official plugins wait for minutes.
 DEPENDENCY_SECONDS = 60
 TRANSITION_SECONDS = 300
+_limit: ContextVar[float] = ContextVar("limit", default=0)
 
 
-def await_state(look: Callable[[], Found | None], reached: Callable[[Found | None], bool], what: str) -> Found | None:
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Let each thing that is awaited inside take as long as the program's custom timeout says; 0 if it says nothing."""
+    token = _limit.set(seconds)
+    try:
+        yield
+    finally:
+        _limit.reset(token)
+
+
+def await_state(
+    look: Callable[[], Found | None],
+    reached: Callable[[Found | None], bool],
+    what: str,
+    state: Callable[[Found], str] | None = None,
+) -> Found | None:
     """Look until a thing is as wanted.
+
+    Args:
+        what: What is awaited, for the error.
+        state: Tells for the error how the thing was at last.
 
     Raises:
         Failure: It was not in time.
     """
-    deadline = time.monotonic() + TRANSITION_SECONDS
+    limit = _limit.get() or TRANSITION_SECONDS
+    deadline = time.monotonic() + limit
     while not reached(found := look()):
         if time.monotonic() > deadline:
-            raise Failure(f"{what}: not in {TRANSITION_SECONDS} s")
+            last = f"; it is {state(found)}" if state and found is not None else ""
+            raise Failure(f"timed out waiting for {what}: not in {limit:g} s{last}")
         time.sleep(POLL_SECONDS)
     return found
 

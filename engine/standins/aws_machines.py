@@ -119,7 +119,8 @@ def _await(api: AwsApi, made: str, state: str) -> None:
     found = await_state(
         lambda: _instance(api, made),
         lambda i: i is None or i["State"]["Name"] in (state, "terminated"),
-        f"instance {made} {state}",
+        f"instance {made} to be {state}",
+        lambda i: i["State"]["Name"],
     )
     if found is None or found["State"]["Name"] != state:
         reason = (found or {}).get("StateReason", {}).get("Message", "")
@@ -218,7 +219,7 @@ def update_instance(api: AwsApi, made: str, state: Plain, inputs: Plain, changed
 def delete_instance(api: AwsApi, made: str, state: Plain) -> None:
     remove(api.ec2.terminate_instances, InstanceIds=[made])
     await_state(
-        lambda: _instance(api, made), lambda i: i is None or i["State"]["Name"] == "terminated", f"end of {made}"
+        lambda: _instance(api, made), lambda i: i is None or i["State"]["Name"] == "terminated", f"the end of {made}"
     )
 
 

@@ -167,7 +167,9 @@ def read_nat(api: AwsApi, made: str, state: Plain) -> Plain | None:
 
 def delete_nat(api: AwsApi, made: str, state: Plain) -> None:
     remove(api.ec2.delete_nat_gateway, NatGatewayId=made)
-    await_state(lambda: _nat(api, made), lambda n: n is None or n["State"] in ("deleted", "failed"), f"end of {made}")
+    await_state(
+        lambda: _nat(api, made), lambda n: n is None or n["State"] in ("deleted", "failed"), f"the end of {made}"
+    )
 
 
 def retag(api: AwsApi, made: str, state: Plain, inputs: Plain, changed: set[str]) -> None:

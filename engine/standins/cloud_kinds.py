@@ -13,6 +13,7 @@ from pulumi.provider.experimental import provider as p
 from pulumi.provider.experimental.property_value import PropertyValue
 
 from . import sdk_schema
+from .awaiting import within
 from .engine_log import EngineLog
 from .properties import (
     Failure,
@@ -128,7 +129,8 @@ class CloudProvider(p.Provider):
 
         def make() -> tuple[str, Plain]:
             api = self.api(values)
-            made = kind.create(api, values)
+            with within(request.timeout):
+                made = kind.create(api, values)
             try:
                 outputs = kind.read(api, made, values)
                 if outputs is None:
@@ -168,7 +170,8 @@ class CloudProvider(p.Provider):
             api = self.api(values)
             if kind.update is None:
                 raise Failure(f"{kind.resource.rpartition(':')[2]} cannot be changed in place")
-            kind.update(api, request.resource_id, state, values, changed)
+            with within(request.timeout):
+                kind.update(api, request.resource_id, state, values, changed)
             return kind.read(api, request.resource_id, {**state, **values}) or {}
 
         outputs = await self._threaded(change)

@@ -109,7 +109,10 @@ def _linode_interface(one: Plain) -> Plain:
 
 def _await(api: LinodeApi, made: str, status: str) -> None:
     found = await_state(
-        lambda: api.get(f"/linode/instances/{made}"), lambda i: i is None or i["status"] == status, f"instance {made}"
+        lambda: api.get(f"/linode/instances/{made}"),
+        lambda i: i is None or i["status"] == status,
+        f"instance {made} to be {status}",
+        lambda i: i["status"],
     )
     if found is None:
         raise Failure(f"instance {made} was gone before it was {status}")
@@ -218,7 +221,7 @@ def update_instance(api: LinodeApi, made: str, state: Plain, inputs: Plain, chan
 def delete_instance(api: LinodeApi, made: str, state: Plain) -> None:
     path = f"/linode/instances/{made}"
     api.remove(path)
-    await_state(lambda: api.get(path), lambda found: found is None, f"end of instance {made}")
+    await_state(lambda: api.get(path), lambda found: found is None, f"the end of instance {made}")
 
 
 KINDS = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from io import BytesIO
 from typing import Any
 from urllib.parse import parse_qs
@@ -16,6 +17,7 @@ from xml.sax.saxutils import escape
 
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.ec2.models import ec2_backends, elastic_ip_addresses, elastic_network_interfaces
+from moto.ec2.models.instances import StateReason
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from moto.ssm.models import ssm_backends
 from werkzeug.wrappers import Request, Response
@@ -47,7 +49,7 @@ class AwsCloud:
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         request = Request(environ)
         if request.path.startswith("/_cloud/"):
-            return control(request, self.faults, self.things)(environ, start_response)
+            return control(request, self)(environ, start_response)
         body = request.get_data()
         environ["wsgi.input"] = BytesIO(body)  # read once, it would be empty for moto
         fields = parse_qs(body.decode(errors="replace"))
@@ -55,25 +57,34 @@ class AwsCloud:
         action = (fields.get("Action") or [target or request.path])[0]
         self._seed(request)
         fault = self.faults.next(action)
-        if fault and not fault.after and not fault.boot_after_seconds:
+        if fault and fault.refuses:
             return _told(fault)(environ, start_response)
         token = (fields.get("ClientToken") or [""])[0] if action.startswith(("Run", "Create")) else ""
         # moto makes a second instance where AWS answers a repeated token with the first.
         if token in self._answers:
             status, answer, kind = self._answers[token]
             return Response(answer, status, content_type=kind)(environ, start_response)
-        before = self._instances() if fault else set()
-        response = Response.from_app(self._moto, environ)
+        response = self._carried_out(environ, fault)
         if token and response.status_code == 200:
             self._answers[token] = (response.status_code, response.get_data(), response.content_type or "")
         if self.bridge:
-            if fault and fault.boot_after_seconds:
-                late = time.monotonic() + fault.boot_after_seconds
-                self.bridge.held_back |= dict.fromkeys(self._instances() - before, late)
             self.bridge.wake()
             if action == "TerminateInstances":
                 self.bridge.settle()
         return (_told(fault) if fault and fault.after else response)(environ, start_response)
+
+    def _carried_out(self, environ: dict[str, Any], fault: Fault | None) -> Response:
+        if fault is None:
+            return Response.from_app(self._moto, environ)
+        with self.bridge.looking if self.bridge else nullcontext():
+            before = self._instances()
+            response = Response.from_app(self._moto, environ)
+            made = self._instances() - before
+            if fault.boot_fails:
+                _end(made)
+            elif fault.boot_after_seconds and self.bridge:
+                self.bridge.held_back |= dict.fromkeys(made, time.monotonic() + fault.boot_after_seconds)
+        return response
 
     def _seed(self, request: Request) -> None:
         scope = request.headers.get("Authorization", "").partition("Credential=")[2].split("/")
@@ -119,6 +130,15 @@ def _instances() -> list[tuple[Any, Any]]:
         for instance in list(reservation.instances)
         if instance.state in MACHINE_STATES
     ]
+
+
+def _end(ids: set[str]) -> None:
+    """Let instances end by themselves, as those do whose launch fails inside AWS."""
+    for _, instance in _instances():
+        if instance.id in ids:
+            instance.terminate()
+            code = "Server.InternalError"
+            instance.state_reason = StateReason(f"{code}: Internal error on launch", code)
 
 
 def _wanted(backend: Any, instance: Any) -> Wanted:

@@ -103,6 +103,7 @@ class Bridge:
     ) -> None:
         self._cloud, self._stack, self._addresses, self._look = cloud, stack, addresses, look
         self.held_back: dict[str, float] = {}  # key -> time before which it does not boot: faults that tests order
+        self.looking = threading.Lock()  # held by who makes a machine that must not be seen before it is held back
         self.failures: list[str] = []
         self._busy: set[str] = set()
         self._routed: dict[str, str] = {}  # key -> public address that the internet routes to it
@@ -151,7 +152,8 @@ class Bridge:
         print(self.failures[-1], file=sys.stderr, flush=True)
 
     def _pass(self) -> None:
-        wanted = self._look()
+        with self.looking:
+            wanted = self._look()
         self._remove_others(wanted)
         for one in wanted:
             if one.key not in self._busy and time.monotonic() >= self.held_back.get(one.key, 0):

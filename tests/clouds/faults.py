@@ -13,7 +13,8 @@ class Fault:
     """Befalls the next `times` calls of a kind.
 
     `after`: the call is carried out first, and only its answer is lost. `boot_after_seconds`: the call goes well, but
-    the machine that it makes boots late, or with `NEVER` not at all.
+    the machine that it makes boots late, or with `NEVER` not at all; its cloud says that it runs, as clouds do.
+    `boot_fails`: the call goes well, and then the cloud itself gives up on the machine.
     """
 
     call: str  # "RunInstances", "POST /linode/instances"
@@ -23,6 +24,12 @@ class Fault:
     message: str = "An internal error has occurred"
     after: bool = False
     boot_after_seconds: float = 0
+    boot_fails: bool = False
+
+    @property
+    def refuses(self) -> bool:
+        """Whether the call is not even carried out."""
+        return not (self.after or self.boot_after_seconds or self.boot_fails)
 
 
 class Faults:

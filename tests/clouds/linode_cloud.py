@@ -49,7 +49,7 @@ class LinodeCloud:
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         request = Request(environ)
         if request.path.startswith("/_cloud/"):
-            return control(request, self.faults, self.things)(environ, start_response)
+            return control(request, self)(environ, start_response)
         try:
             status, answer = 200, self._answer(request)
         except Refused as refused:
@@ -68,13 +68,15 @@ class LinodeCloud:
         for method, pattern, operation, answer in ROUTES:
             if method == request.method and (match := pattern.match(path)):
                 fault = self.faults.next(operation)
-                if fault and not fault.after and not fault.boot_after_seconds:
+                if fault and fault.refuses:
                     raise Refused(fault.status, fault.message)
                 body = _body(request, operation)
                 with self.account.lock:
                     before = set(self.account.instances)
                     found = answer(self, match.groupdict(), body)
                     new = set(self.account.instances) - before
+                    for made in new if fault and fault.boot_fails else ():
+                        self.account.instances[made]["_boot_fails"] = True
                     if fault and fault.boot_after_seconds and self.bridge:
                         late = time.monotonic() + fault.boot_after_seconds
                         self.bridge.held_back |= dict.fromkeys(map(str, new), late)
@@ -141,6 +143,8 @@ def get_instance(cloud: LinodeCloud, ids: dict[str, str], body: Thing) -> Any:
     machine = cloud.instance(ids)
     if machine["_boots"]:
         machine["status"] = BOOTING.get(machine["status"], machine["status"])
+        if machine["_boot_fails"] and machine["status"] == "running":
+            machine.update(status="offline", _boots=False)
     elif machine["status"] == "provisioning":
         machine["status"] = "offline"
     return shown(machine)

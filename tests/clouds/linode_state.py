@@ -74,6 +74,7 @@ class Account:
             "hypervisor": "kvm",
             "_user_data": _user_data(body),
             "_boots": body.get("booted", True),
+            "_boot_fails": False,
             "_interfaces": [],
             "_public": [],
         }
@@ -165,7 +166,7 @@ class Account:
 
     def look(self) -> list[Wanted]:
         with self.lock:
-            return [self._wanted(machine) for machine in self.instances.values() if machine["_boots"]]
+            return [self._wanted(machine) for machine in self.instances.values() if _runs(machine)]
 
     def _wanted(self, machine: Thing) -> Wanted:
         vpc = _vpc_of(machine)
@@ -201,6 +202,10 @@ def _lab_rule(rule: Thing) -> Rule:
     protocol, ports = rule["protocol"].lower(), [p.strip() for p in rule.get("ports", "").split(",") if p.strip()]
     sources = rule["addresses"].get("ipv4", [])
     return Rule(protocol=protocol, ports=[] if protocol == "icmp" else ports or ["1-65535"], sources=sources)
+
+
+def _runs(machine: Thing) -> bool:
+    return machine["_boots"] and not machine["_boot_fails"]
 
 
 def _vpc_of(machine: Thing) -> int | None:

@@ -13,11 +13,12 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
+from tests.clouds.bridge import Bridge
 from tests.clouds.faults import Fault, Faults
 
 ROOT = Path(__file__).parents[2]
@@ -50,15 +51,26 @@ def serve(make: Callable[[tuple[str, str] | None], Any]) -> None:
         cloud.bridge.stop()
 
 
-def control(request: Request, faults: Faults, things: Callable[[], dict[str, list[str]]]) -> Response:
+class Cloud(Protocol):
+    """What an emulated cloud's application has, beside being one."""
+
+    faults: Faults
+    bridge: Bridge | None
+
+    def things(self) -> dict[str, list[str]]: ...
+
+
+def control(request: Request, cloud: Cloud) -> Response:
     """Answer what only tests ask."""
     if request.path == "/_cloud/faults" and request.method == "POST":
-        faults.order(Fault(**json.loads(request.get_data())))
+        cloud.faults.order(Fault(**json.loads(request.get_data())))
         return Response("{}", content_type="application/json")
     if request.path == "/_cloud/faults" and request.method == "DELETE":
-        faults.clear()
+        cloud.faults.clear()
+        if cloud.bridge:
+            cloud.bridge.held_back.clear()
         return Response("{}", content_type="application/json")
-    known = {"/_cloud/things": things, "/_cloud/calls": lambda: faults.calls}
+    known = {"/_cloud/things": cloud.things, "/_cloud/calls": lambda: cloud.faults.calls}
     if answer := known.get(request.path):
         return Response(json.dumps(answer()), content_type="application/json")
     return Response("{}", 404, content_type="application/json")
@@ -82,6 +94,7 @@ class CloudProcess:
         self._call("/_cloud/faults", "POST", asdict(fault))
 
     def forget_faults(self) -> None:
+        """Take all orders back; machines that were to boot later do so now."""
         self._call("/_cloud/faults", "DELETE")
 
     def things(self) -> dict[str, list[str]]:

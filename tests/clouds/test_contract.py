@@ -107,6 +107,16 @@ def test_each_machine_is_launched_once_and_one_at_a_time(cloud, made):
         assert options.deleteBeforeReplace, f"{name}: two machines of one identity"
 
 
+def test_a_site_says_how_long_a_machine_may_take_to_run(cloud):
+    if cloud not in ("aws", "linode"):
+        pytest.skip("the plugin has no such limit, or there is nothing to make")
+    values = values_of(cloud)
+    values["sites"]["oregon"]["machine"] = {"boot_seconds": 1200}
+    made = declare(values, signed_in=True)
+    options = {name: made.options[MACHINES[cloud], name].customTimeouts.create for name in ("m-db-1", "m-db-2")}
+    assert options == {"m-db-1": "1200s", "m-db-2": ""}
+
+
 def test_boot_data_is_secret_and_never_replaces_a_machine(cloud, made):
     if cloud in ("byo", "lab"):
         pytest.skip("no user_data, or one that its plugin itself keeps")

@@ -61,6 +61,18 @@ def test_removing_a_site_leaves_the_identities_of_the_others(lab):
     assert not changed
 
 
+def test_how_long_a_new_machine_may_take_is_its_sites_to_say_and_touches_nothing_that_runs(lab):
+    values = lab_values()
+    values["sites"]["paris"]["machine"] = {"boot_seconds": 900}
+    patient = declare(values)
+    tries = {name: fields["connection"]["dialErrorLimit"] for name, fields in patient.of_type(COMMAND).items()}
+    firsts = {name for name in tries if name.endswith("first-contact")}
+    assert tries["m-web-2-first-contact"] > tries["m-web-1-first-contact"] > 60
+    assert {tries[name] for name in tries if name not in firsts} == {60}
+    changed = {name for (_, name), fields in inputs(lab).items() if fields != inputs(patient)[(_, name)]}
+    assert all(name.endswith(("-met", "-first-contact")) for name in changed), "what is done once, and kept as it was"
+
+
 def test_every_command_verifies_the_machine_that_it_speaks_to(lab):
     for name, fields in lab.of_type(COMMAND).items():
         connection = fields["connection"]

@@ -43,11 +43,11 @@ class CloudPlugin:
         answer = asyncio.run(self.provider.check(p.CheckRequest(urn(kind), {}, news, b"1234567")))
         return answer.inputs, [failure.reason for failure in answer.failures or []]
 
-    def make(self, kind: str, preview: bool = False, **inputs: Any) -> Made:
+    def make(self, kind: str, preview: bool = False, timeout: float = 0, **inputs: Any) -> Made:
         checked, failures = self.check(kind, **inputs)
         if failures:
             raise Failure("; ".join(failures))
-        answer = asyncio.run(self.provider.create(p.CreateRequest(urn(kind), checked, 0, preview)))
+        answer = asyncio.run(self.provider.create(p.CreateRequest(urn(kind), checked, timeout, preview)))
         return Made(self, kind, answer.resource_id or "", answer.properties, checked)
 
     def invoke(self, token: str, **args: Any) -> dict[str, Any]:

@@ -177,6 +177,13 @@ def test_a_throttled_call_is_tried_again_and_one_that_cannot_be_done_is_told(lin
         linode.make(INSTANCE, region=REGION, label="one-more")
 
 
+def test_a_machine_that_does_not_come_to_run_is_given_up_in_the_time_that_the_program_says(linode, cloud):
+    cloud.faults.order(Fault("POST /linode/instances", boot_fails=True))
+    with pytest.raises(Failure, match="to be running: not in 1 s; it is offline"):
+        linode.make(INSTANCE, timeout=1, region=REGION, image="linode/debian12", label="dead")
+    assert cloud.things() == {}, "the engine knows no id of it, so nobody would ever take it away"
+
+
 def test_a_token_in_the_configuration_is_refused(monkeypatch):
     monkeypatch.delenv("LINODE_TOKEN", raising=False)
     with pytest.raises(Failure, match="set LINODE_TOKEN"):
