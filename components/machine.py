@@ -16,7 +16,7 @@ from pulumi import ComponentResource, CustomTimeouts, Input, Output, Resource, R
 from pulumi_command import remote
 
 from components.clouds import CloudApi, Firewall, MachineSpec, SiteNetwork, VirtualMachine
-from components.model.boot import brought_script, cloud_config
+from components.model.boot import cloud_config, leave_script, prepare_script
 from components.model.render import FileSpec
 from components.model.topology import SSH_PORT, BroughtMachine
 from components.pki import Authority
@@ -194,9 +194,7 @@ class Machine(ComponentResource):
         if access is None:
             return {"connection": self._connection(seeded_host_key, tries=tries), "create": FIRST_CONTACT}
         prepare = self._args.authority.login_public_key.apply(
-            lambda key: brought_script(
-                "prepare.sh.j2", LOGIN_USER, packages=self._args.packages, login_public_key=key.strip()
-            )
+            lambda key: prepare_script(LOGIN_USER, self._args.packages, key)
         )
         connection = self._connection(access.host_key, access.user, access.private_key, tries)
         return {"connection": connection, "create": prepare.apply(lambda text: text + FIRST_CONTACT)}
@@ -205,7 +203,7 @@ class Machine(ComponentResource):
         """Return what deleting a bundle runs. Only a machine that lives on has anything to remove."""
         if self.vm.resource is not None:
             return RUN_INSTALLER + "remove" if remove else None
-        leave = "" if remove else "\n" + brought_script("leave.sh.j2", LOGIN_USER)
+        leave = "" if remove else "\n" + leave_script(LOGIN_USER)
         return "set -e\n" + RUN_INSTALLER + "remove" + leave
 
     def _connection(

@@ -5,7 +5,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from components.model import render
-from components.model.boot import brought_script, cloud_config
+from components.model.boot import cloud_config, leave_script, prepare_script
 from components.model.stackfile import load, load_file
 from components.model.topology import BroughtMachine
 from tests.model.policy_stack import BASE
@@ -52,11 +52,8 @@ def gateway_filter():
 
 def brought_scripts():
     """What is run on a machine of the user's own, name -> text."""
-    values = {"packages": render.HOST_PACKAGES, "login_public_key": "ssh-ed25519 AAAALOGIN"}
-    return {
-        "prepare": brought_script("prepare.sh.j2", "vcubev", **values),
-        "leave": brought_script("leave.sh.j2", "vcubev"),
-    }
+    prepare = prepare_script("vcubev", render.HOST_PACKAGES, "ssh-ed25519 AAAALOGIN\n")
+    return {"prepare": prepare, "leave": leave_script("vcubev")}
 
 
 def user_data():

@@ -2,7 +2,8 @@
 
 What a cloud's firewall does elsewhere is the user's to do here: a hub needs its ports open (README), a host none. A
 private host is one that its hub reaches, by an address of a network that they share; behind a NAT that forwards
-nothing no machine can be set up.
+nothing no machine can be set up. templates/machine/prepare.sh.j2 does what cloud-init does elsewhere and remembers how
+the machine was; leave.sh.j2 brings that back.
 """
 
 from __future__ import annotations

@@ -56,10 +56,32 @@ def cloud_config(
     return text("cloud-init/user-data.j2", {"config": written.getvalue()})
 
 
-def brought_script(template: str, login_user: str, **values: object) -> str:
-    """Return a command for a machine that the user brings: cloud-init's part, done or undone over SSH.
+# Of the distribution's own, what the stack's files and units take the place of on a machine that was there before.
+REPLACED_FILES = ("/etc/nftables.conf", "/etc/bird/bird.conf")
+REPLACED_UNITS = ("nftables.service", "bird.service")
 
-    Args:
-        template: Name of a file in templates/machine.
+
+def prepare_script(login_user: str, packages: Sequence[str], login_public_key: str) -> str:
+    """Return a command for a machine that the user brings: cloud-init's part, done over SSH.
+
+    It remembers how the machine was.
     """
-    return text(f"machine/{template}", {"login_user": login_user, **values})
+    values = {
+        "login_user": login_user,
+        "packages": packages,
+        "login_public_key": login_public_key.strip(),
+        "files": REPLACED_FILES,
+        "units": REPLACED_UNITS,
+        "settings": _kernel_settings(),
+    }
+    return text("machine/prepare.sh.j2", values)
+
+
+def leave_script(login_user: str) -> str:
+    """Return the command that makes such a machine what it was, once the stack's files are gone."""
+    return text("machine/leave.sh.j2", {"login_user": login_user})
+
+
+def _kernel_settings() -> list[str]:
+    lines = [line for kind in ("hub", "host") for line in text(f"sysctl/{kind}.conf.j2", {}).splitlines()]
+    return sorted({line.partition("=")[0].strip() for line in lines if "=" in line and not line.startswith("#")})

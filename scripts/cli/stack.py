@@ -137,8 +137,13 @@ class Stack:
             shutil.rmtree(state_directory())
 
     def _drop_salt(self) -> None:
-        """Take away the engine's own line in the stack file, worthless without the state that it belonged to."""
+        """Take away the engine's own line in the stack file, worthless without the state that it belonged to.
+
+        Not where the file has secrets of the user's: nobody could read them without it.
+        """
         text = self.file.read_text()
+        if re.search(r"^[ \t]+secure:", text, flags=re.MULTILINE):
+            return
         self.file.write_text(re.sub(r"^encryptionsalt:.*\n(?:[ \t]+.*\n)*", "", text, flags=re.MULTILINE))
 
     def _command(self, command: Sequence[str]) -> list[str]:

@@ -76,6 +76,16 @@ def test_a_stack_file_is_again_what_it_was_once_the_stack_is_gone(alone, tmp_pat
     assert (tmp_path / "Pulumi.x.yaml").read_text() == written
 
 
+def test_a_secret_in_the_stack_file_can_still_be_read_when_the_stack_comes_back(alone, tmp_path):
+    written = "encryptionsalt: v1:a:b==\nconfig:\n  vcubev:byo_private_key:\n    secure: v1:c:d==\n"
+    alone.setattr(stacks, "STACKS", tmp_path)
+    alone.setattr(Stack, "engine", lambda self, *command, quiet=False: None)
+    alone.setattr(Stack, "settings", lambda self: {})
+    (tmp_path / "Pulumi.x.yaml").write_text(written)
+    Stack("x").forget()
+    assert (tmp_path / "Pulumi.x.yaml").read_text() == written
+
+
 def test_a_stack_file_from_another_computer_gets_a_passphrase_of_its_own(alone, tmp_path, monkeypatch):
     monkeypatch.setattr(stacks, "STACKS", tmp_path)
     shipped = (stacks.ROOT / "stacks" / "Pulumi.lab.yaml").read_text()

@@ -1,7 +1,8 @@
 # Run by SSH, pinned to the key that cloud-init was seeded with. Prints the public half of a host key made here.
 # May be run again: the key is made once. The seeded key goes away with the first installation.
 set -eu
-if command -v cloud-init >/dev/null; then
+# What cloud-init once did on a machine that the user has brought is none of ours.
+if [ ! -e /var/lib/vcubev/brought ] && command -v cloud-init >/dev/null; then
   sudo cloud-init status --wait >/dev/null 2>&1 || sudo cloud-init status --long >&2
 fi
 sudo sh -eu -c '
