@@ -136,4 +136,7 @@ class Dialer:
     def stop(self) -> None:
         for dial in self.dials:
             dial.stop()
+            # Stolen keys lie about no longer than they are used.
+            for name in ("key", "channel"):
+                dial.log.with_name(name).unlink(missing_ok=True)
         self.dials.clear()

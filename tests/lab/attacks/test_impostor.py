@@ -25,7 +25,7 @@ def test_up_sends_nothing_to_a_machine_whose_host_key_is_another(world):
     try:
         done = world.tree.up()
         assert done.returncode == 1 and "is not the one in connection.hostKey; nothing was sent to it" in done.stdout
-        told = journal.until("Connection (closed|reset) by|Disconnected from")
+        told = journal.until("Connection (closed|reset) by|Disconnected from", 15)
         assert "Accepted" not in told
         files = {name: world.run(name, "cat /etc/vcubev/services/*.nft") for name in ("web-1", HOST)}
         assert str(NEW_PORT) in files["web-1"] and str(NEW_PORT) not in files[HOST]

@@ -122,9 +122,11 @@ def test_user_data_has_the_key_of_the_first_contact_and_no_other(world, secrets)
 @contextmanager
 def full_memory_disk(world, hub, limit):
     """Leave no room in /run, where a hub's OpenVPN keeps its temporary files."""
-    # What is in use changes from one moment to the next: again, if it was too little; then to the brim.
-    world.run(hub, f"until mount -o remount,{limit} /run 2>/dev/null; do sleep 0.05; done")
-    world.run(hub, "for n in 1 2 3 4 5; do touch /run/full$n || break; done 2>/dev/null", check=False)
+    # The kernel wants a little more than it says is in use; what is left then is filled to the brim.
+    world.run(
+        hub, f"used={limit[1]}; until mount -o remount,{limit[0]}=$used /run 2>/dev/null; do used=$((used + 1)); done"
+    )
+    world.run(hub, "for n in $(seq 50); do touch /run/full$n || break; done 2>/dev/null", check=False)
     world.run(hub, "! head -c 1G /dev/zero >/run/full 2>/dev/null")
     try:
         yield
@@ -134,8 +136,8 @@ def full_memory_disk(world, hub, limit):
 
 @pytest.mark.parametrize("lacking", ["room", "files"])
 def test_a_hub_with_no_room_for_temporary_files_connects_nobody_without_an_address(world, stranger, forge, lacking):
-    used = "$(($(df --output=used -B1 /run | tail -1) + 4096))"
-    limit = {"room": f"size={used}", "files": "nr_inodes=$(df --output=iused /run | tail -1)"}[lacking]
+    room = ("size", "$(($(df --output=used -B1 /run | tail -1) + 4096))")
+    limit = {"room": room, "files": ("nr_inodes", "$(df --output=iused /run | tail -1)")}[lacking]
     door = underlay(world, HUB), PORT
     journal = Journal(world, HUB, HOSTS_UDP)
     try:
