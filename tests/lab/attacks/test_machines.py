@@ -123,9 +123,8 @@ def test_user_data_has_the_key_of_the_first_contact_and_no_other(world, secrets)
 def full_memory_disk(world, hub, limit):
     """Leave no room in /run, where a hub's OpenVPN keeps its temporary files."""
     # The kernel wants a little more than it says is in use; what is left then is filled to the brim.
-    world.run(
-        hub, f"used={limit[1]}; until mount -o remount,{limit[0]}=$used /run 2>/dev/null; do used=$((used + 1)); done"
-    )
+    again = f"until mount -o remount,{limit[0]}=$used /run 2>/dev/null; do used=$((used + 1)); done"
+    world.run(hub, f"used={limit[1]}; {again}")
     world.run(hub, "for n in $(seq 50); do touch /run/full$n || break; done 2>/dev/null", check=False)
     world.run(hub, "! head -c 1G /dev/zero >/run/full 2>/dev/null")
     try:
