@@ -170,6 +170,7 @@ def try_filter():
     run("nft", "-c", "-f", FILTER)
     known = subprocess.run(["nft", "list", "table", "inet", "vcubev"], capture_output=True, text=True).stdout
     empty = "table inet vcubev\ndelete table inet vcubev\ntable inet vcubev_trial\ndelete table inet vcubev_trial\n"
+    BEFORE.touch(mode=0o600)
     BEFORE.write_text(empty + known)
     ends = session()
     if ends is None:
@@ -282,7 +283,7 @@ def remove(name):
 def main(verb, bundle):
     BUNDLES.mkdir(parents=True, exist_ok=True)
     # Several may come at once, each by a session of its own; the packet filter is one.
-    with (BUNDLES / ".lock").open("w") as lock:
+    with open(BUNDLES / ".lock", "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if verb == "install":
             install(bundle)

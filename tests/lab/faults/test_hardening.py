@@ -92,7 +92,8 @@ TUNNEL = NOBODY.replace("=nobody", "=vcubev-tunnel").replace("=nogroup", "=vcube
 # No secret is in these: programs, the address plan, what daemons with no rights are told, what operators look at.
 READABLE = re.compile(
     r"/usr/local/lib/vcubev/.*|/etc/vcubev/[^/]+\.(env|json|conf)|/etc/vcubev/(hubs|links|services)/[^/]+"
-    r"|/etc/vcubev/pki/(ca|certificate)\.pem|/run/vcubev-(hub|paths)/.*|/var/lib/vcubev/(draining|brought)"
+    r"|/etc/vcubev/pki/(ca|certificate)\.pem|(/etc/vcubev/|/var/lib/vcubev/|/run/vcubev-)crl/[^/]+"
+    r"|/run/vcubev-(hub|paths)/.*|/var/lib/vcubev/(draining|brought)"
 )
 
 
@@ -112,7 +113,7 @@ def test_nobody_else_on_a_machine_reads_what_is_no_business_of_theirs_or_writes_
 
 def test_whoever_takes_over_openvpn_writes_only_to_its_own_directory_and_to_the_routes_socket(mesh):
     hub = next(iter(mesh.hubs))
-    own = re.compile(r"/run/vcubev-hosts-(udp|tcp)(/.*)?|/run/vcubev-routes/socket")
+    own = re.compile(r"/run/vcubev-(hosts-(udp|tcp)|link\d+)(/.*)?|/run/vcubev-routes/socket")
     written = find(mesh, hub, TUNNEL, "-writable -not -type l")
     assert "/run/vcubev-routes/socket" in written
     assert not {path for path in written if not own.fullmatch(path)}
