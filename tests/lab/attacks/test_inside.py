@@ -97,7 +97,7 @@ for address in sys.argv[1:]:
             talk.settimeout(2)
             # OPEN: version 4, AS 65001, hold time 90, an identifier, no options.
             talk.sendall(bytes.fromhex("ff" * 16 + "001d0104fde9005a0a64010100"))
-            print("answered", len(talk.recv(99)))
+            print("answered" if talk.recv(99) else "refused")  # not a byte: it hangs up
     except (ConnectionRefusedError, ConnectionResetError):
         print("refused")  # reset: BIRD has a socket for all addresses, and no neighbour of this one
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as talk:
