@@ -123,7 +123,7 @@ def test_a_drained_hub_loses_its_hosts_without_losing_a_packet_and_they_come_bac
 
     def undo():
         drain("--undo")
-        world.until(lambda: all(world.hubs_of(host)[0] != hub for host in at_home), 60, "nobody has come back")
+        world.until(lambda: all(world.hubs_of(host)[0] != hub for host in at_home), 120, "nobody has come back")
 
     done = world.measure("hub: drain undone", undo).check()
     assert done.lost_packets == 0, done
