@@ -127,6 +127,8 @@ def _required(args_class: type) -> list[str]:
 
 def _class(resource: str, pattern: str) -> type:
     module, _, name = resource.partition(":")
+    # The package first, by a name of its own: it loads at its first use, and would take over a half-loaded module's.
+    getattr(import_module(module.rpartition(".")[0]), name)
     held = import_module(module)
     # Where an input type has the resource's name as well, the generator calls the resource's own "...InitArgs".
     return getattr(held, pattern.format(name).replace("Args", "InitArgs"), None) or getattr(held, pattern.format(name))

@@ -1,5 +1,9 @@
 """The `aws` stand-in against moto: networks, security groups, addresses."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import boto3
 import pytest
 from moto import mock_aws
@@ -24,6 +28,7 @@ from tests.engine.aws_plugin import (
     aws_plugin,
 )
 
+ROOT = Path(__file__).parents[2]
 DEBIAN = "136693071363"
 PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPh0rYt8Zs7Cd7TWQf9vTSIx7gc1yZHnZgxUeZv7H5u8 one"
 
@@ -266,6 +271,14 @@ def test_look_ups(aws, vpc, subnet):
     assert newest["id"].startswith("ami-")
     with pytest.raises(Failure, match="takes no 'colour'"):
         aws.invoke("aws:ec2/getVpc:getVpc", colour="red")
+
+
+def test_a_look_at_the_schema_leaves_the_sdk_whole_for_who_comes_after():
+    """The SDK's packages load at their first use: one whose module came first would lack that module's names."""
+    look = "sdk_schema.inputs_of('pulumi_aws.ec2.route_table:RouteTable')"
+    program = f"from engine.standins import sdk_schema; {look}; import pulumi_aws; pulumi_aws.ec2.RouteTable"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_credentials_in_the_configuration_are_refused(monkeypatch):
