@@ -64,6 +64,8 @@ class AwsCloud:
         if token in self._answers:
             status, answer, kind = self._answers[token]
             return Response(answer, status, content_type=kind)(environ, start_response)
+        if action == "DescribeTags":
+            self._forget_tags_of_the_gone()
         response = self._carried_out(environ, fault)
         if token and response.status_code == 200:
             self._answers[token] = (response.status_code, response.get_data(), response.content_type or "")
@@ -93,6 +95,28 @@ class AwsCloud:
             self._seeded.add(region)
             account = DEFAULT_ACCOUNT_ID
             aws_images.seed(ec2_backends[account][region], ssm_backends[account][region], region)
+
+    def _forget_tags_of_the_gone(self) -> None:
+        """At AWS a thing's tags go with it, or stay as long as it is listed after its end. moto keeps them all."""
+        for region in self._seeded:
+            ec2 = ec2_backends[DEFAULT_ACCOUNT_ID][region]
+            held = {
+                "i-": {instance.id for reservation in ec2.reservations.values() for instance in reservation.instances},
+                "nat-": set(ec2.nat_gateways),
+                "vpc-": set(ec2.vpcs),
+                "subnet-": {subnet for zone in ec2.subnets.values() for subnet in zone},
+                "sg-": {group for groups in ec2.groups.values() for group in groups},
+                "igw-": set(ec2.internet_gateways),
+                "rtb-": set(ec2.route_tables),
+                "eni-": set(ec2.enis),
+                "eipalloc-": {address.allocation_id for address in ec2.addresses},
+                "key-": {pair.id for pair in ec2.key_pairs.values()},
+                "vol-": set(ec2.volumes),
+            }
+            for identity in list(ec2.tags):
+                kind = identity.partition("-")[0] + "-"
+                if kind in held and identity not in held[kind]:
+                    del ec2.tags[identity]
 
     def _instances(self) -> set[str]:
         return {instance.id for _, instance in _instances()}
