@@ -7,7 +7,7 @@ import pytest
 
 from scripts.cli.exposure import PROBE, parse
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.alone]
 # Figures of systemd 252; a unit that may reach more than before fails here. BIRD is Debian's own unit with our drop-in.
 MOST = {
     "vcubev-hosts@": 1.5,
