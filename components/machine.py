@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pulumi_tls as tls
@@ -33,7 +32,6 @@ from components.model.topology import SSH_PORT, BroughtMachine
 from components.pki import Authority
 
 LOGIN_USER = "vcubev"
-TEMPLATES = Path(__file__).parent / "templates"
 THIS_RUN = uuid.uuid4().hex
 # A cloud's machine may take minutes to boot, and then minutes more to install packages.
 BOOT_SECONDS, CLOUD_INIT_SECONDS = 300, 300

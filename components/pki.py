@@ -64,7 +64,7 @@ class Authority(ComponentResource):
         logins = [self._login(generation) for generation in topology.keys.login]
         self.certificate_pem = Output.all(*(signer.certificate_pem for signer in self._signers)).apply("".join)
         self.login, self.accepted_logins = logins[0], Output.all(*(login.public for login in logins))
-        self._issued: dict[str, tuple[int, Output[str]]] = {}  # common name -> generation and certificate
+        self._issued: dict[str, Output[Issued]] = {}  # by common name
         self._lists = Output.all(*map(self._list, self._signers))
         self.register_outputs({"certificate_pem": self.certificate_pem})
 
@@ -122,7 +122,7 @@ class Authority(ComponentResource):
             early_renewal_hours=self._lifetimes.early_renewal_hours,
             opts=opts,
         )
-        self._issued[common_name] = generation, certificate.cert_pem
+        self._issued[common_name] = certificate.cert_pem.apply(lambda pem: read_certificate(pem, generation))
         return Identity(certificate.cert_pem, Output.secret(key.private_key_pem))
 
     # Revocation
@@ -152,19 +152,12 @@ class Authority(ComponentResource):
 
     def remember(self) -> None:
         """Keep what was signed for the next run; called when all has been."""
-        self._revocations.remember([issued for issued, _ in self._signed()])
-
-    def _signed(self) -> list[tuple[Output[Issued], str]]:
-        return [
-            (pem.apply(lambda text, generation=generation: read_certificate(text, generation)), name)
-            for name, (generation, pem) in sorted(self._issued.items())
-        ]
+        self._revocations.remember(self._issued.values())
 
     def lives(self) -> Output[dict[str, object]]:
         """Return when what ends: a stack output. It warns of machines that nobody lets in any more."""
-        parts = Output.all(
-            self._signers[0].certificate_pem, self._revocations.ledger, Output.all(*(o for o, _ in self._signed()))
-        )
+        issued = Output.all(*self._issued.values())
+        parts = Output.all(self._signers[0].certificate_pem, self._revocations.ledger, issued)
         return parts.apply(lambda all: self._lives(*all))
 
     def _lives(self, authority_pem: str, ledger: Ledger, issued: list[Issued]) -> dict[str, object]:

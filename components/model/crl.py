@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
@@ -11,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
-from components.model.files import TEMPLATES, FileSpec
+from components.model.files import FileSpec, copied, json_file
 from components.model.render import HOOKS
 from components.model.revocation import Ledger, Revoked
 
@@ -77,6 +76,6 @@ def crl_files(
     action = (f"run {REFUSE}",)
     return {
         f"{DIRECTORY}/crl.pem": FileSpec("".join(lists), on_change=action),
-        f"{DIRECTORY}/crl.json": FileSpec(json.dumps(told, indent=1) + "\n", on_change=action),
-        REFUSE: FileSpec((TEMPLATES / "agents" / "refuse.py").read_text(), "0755", action),
+        f"{DIRECTORY}/crl.json": json_file(told, action),
+        REFUSE: copied("agents/refuse.py", on_change=action),
     }

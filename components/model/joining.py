@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from components.model.render import text
+from components.model.files import text
 from components.model.topology import HostView, HubView, Topology
 
 

@@ -106,9 +106,17 @@ def _condemned(one: Issued, members: Mapping[str, Generations], listed: Collecti
 
 
 def read_certificate(pem: str, generation: int = FIRST[0]) -> Issued:
-    certificate = x509.load_pem_x509_certificate(pem.encode())
-    (name,) = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return Issued(certificate.serial_number, str(name.value), certificate.not_valid_after_utc, generation)
+    return _issued(x509.load_pem_x509_certificate(pem.encode()), generation)
+
+
+def _issued(certificate: x509.Certificate, generation: int) -> Issued:
+    name = _common_name(certificate.subject)
+    return Issued(certificate.serial_number, name, certificate.not_valid_after_utc, generation)
+
+
+def _common_name(name: x509.Name) -> str:
+    (found,) = name.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(found.value)
 
 
 def issued_in(state: Mapping[str, Mapping[str, Any]], authority: str) -> Iterator[Issued]:
@@ -122,10 +130,10 @@ def issued_in(state: Mapping[str, Mapping[str, Any]], authority: str) -> Iterato
         pem = resource["outputs"].get("certPem") if resource["type"] == CERTIFICATE_TYPE else None
         if not pem:
             continue
-        (issuer,) = x509.load_pem_x509_certificate(pem.encode()).issuer.get_attributes_for_oid(NameOID.COMMON_NAME)
-        if re.fullmatch(rf"{re.escape(authority)}( \d+)?", str(issuer.value)):
+        certificate = x509.load_pem_x509_certificate(pem.encode())
+        if re.fullmatch(rf"{re.escape(authority)}( \d+)?", _common_name(certificate.issuer)):
             number = re.search(r"-cert-(\d+)$", urn)
-            yield read_certificate(pem, int(number[1]) if number else FIRST[0])
+            yield _issued(certificate, int(number[1]) if number else FIRST[0])
 
 
 def ledger_in(state: Mapping[str, Mapping[str, Any]], urn_end: str) -> Ledger:

@@ -19,6 +19,7 @@ BUNDLES = pathlib.Path("/var/lib/vcubev/bundles")
 DRAIN = "/usr/local/lib/vcubev/drain"
 CHECKS = {"/etc/bird/bird.conf": ["bird", "-p", "-c"]}
 FILTER = "/etc/nftables.conf"
+MAIN_BUNDLES = ("hub", "host")  # bring that file, without which its parts have nothing to load
 FILTER_FILES = (FILTER, "/etc/vcubev/services/*")
 LOAD_FILTER = "reload nftables.service"
 BEFORE = pathlib.Path("/run/vcubev-filter.before")
@@ -121,11 +122,6 @@ def ruled(path):
     return any(fnmatch.fnmatch(path, pattern) for pattern in FILTER_FILES)
 
 
-def is_main(name):
-    """Tell whether a bundle brings the packet filter's main file, without which parts of it have nothing to load."""
-    return name in ("hub", "host")
-
-
 def session():
     """Return (client, its port, own address, own port) of the SSH session that this came by; None if by no such."""
     process = os.getpid()
@@ -219,7 +215,7 @@ def change_files(bundle, gone, resumed):
     changed = [path for path in paths if write(path, bundle["files"][path]) or resumed]
     for path in gone:
         pathlib.Path(path).unlink(missing_ok=True)
-    if any(ruled(path) for path in (*changed, *gone)) and (is_main(bundle["name"]) or has_main()):
+    if any(ruled(path) for path in (*changed, *gone)) and filters(bundle["name"]):
         try:
             try_filter()
         except BaseException:
@@ -228,8 +224,9 @@ def change_files(bundle, gone, resumed):
     return changed
 
 
-def has_main():
-    return any((BUNDLES / f"{name}.json").exists() for name in ("hub", "host"))
+def filters(bundle_name):
+    """Tell whether the packet filter's main file is here, or comes with this bundle."""
+    return any(name == bundle_name or (BUNDLES / f"{name}.json").exists() for name in MAIN_BUNDLES)
 
 
 def install(bundle):
@@ -274,7 +271,7 @@ def remove(name):
     for path in old["files"]:
         pathlib.Path(path).unlink(missing_ok=True)
     actions = [a for actions in old["files"].values() for a in actions]
-    loads = is_main(name) or has_main()
+    loads = filters(name)
     act(a for a in actions if not a.endswith(tuple(old["units"]) or ("\0",)) and (loads or a != LOAD_FILTER))
     (BUNDLES / f"{name}.json").unlink(missing_ok=True)
     print("\n".join(f"removed {path}" for path in old["files"]) or "no change")
