@@ -76,7 +76,10 @@ def hub_files(
         },
         **_low_ports(hub),
         "/etc/vcubev/hub.json": json_file(config, (*agent, *routes)),
-        f"{HOOKS}/bird.py": copied("agents/bird.py", "0644", (*agent, *routes)),
+        **{
+            f"{HOOKS}/{part}": copied(f"agents/{part}", "0644", (*agent, *routes))
+            for part in ("bird.py", "notify.py", "plan.py")
+        },
         **{f"{HOOKS}/{part}": copied(f"agents/{part}", "0644", agent) for part in ("ends.py", "hub.py")},
         f"{HOOKS}/routes.py": copied("agents/routes.py", "0644", routes),
         f"{UNITS}/vcubev-routes.service": rendered("systemd/vcubev-routes.service.j2", {}, routes),

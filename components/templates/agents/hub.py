@@ -11,10 +11,8 @@ import asyncio
 import contextlib
 import hashlib
 import json
-import os
 import pathlib
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +21,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Network
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from bird import HIGHEST_NUMBER, Bird, numbers
 from ends import Ends
+from notify import ready
+from plan import ipv6_of
 
 CONFIG = pathlib.Path("/etc/vcubev/hub.json")
 HUBS = pathlib.Path("/etc/vcubev/hubs")
@@ -197,7 +197,7 @@ class Hub:
         if number > HIGHEST_NUMBER:
             print(f"{address}: mobility number {newest} is the highest; it must leave all hubs once", flush=True)
             return None, newest
-        for family, host in (("-4", f"{address}/32"), ("-6", f"{self._ipv6(address)}/128")):
+        for family, host in (("-4", f"{address}/32"), ("-6", f"{ipv6_of(address, self.overlay4, self.overlay6)}/128")):
             shown = subprocess.run(
                 ["ip", family, "-j", "route", "show", "table", str(self.table), "exact", host],
                 capture_output=True,
@@ -212,10 +212,6 @@ class Hub:
             subprocess.run(["ip", family, "-batch", "-"], input=change, text=True)
         print(f"{address} claims its traffic: {mine} -> {number} (elsewhere {newest})", flush=True)
         return number, newest
-
-    def _ipv6(self, address: IPv4Address) -> str:
-        offset = int(address) - int(self.overlay4.network_address)
-        return str(self.overlay6.network_address + ((offset >> 8) << 64) + (offset & 255))
 
 
 class Claims(asyncio.DatagramProtocol):
@@ -232,14 +228,6 @@ class Claims(asyncio.DatagramProtocol):
         with contextlib.suppress(ValueError, AttributeError):
             if (answer := self._hub.answer(text, source[0])) is not None:
                 self._transport.sendto(answer, source)
-
-
-def ready() -> None:
-    """Tell systemd that this agent serves (sd_notify(3))."""
-    if path := os.environ.get("NOTIFY_SOCKET"):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
-            notify.connect("\0" + path[1:] if path.startswith("@") else path)
-            notify.send(b"READY=1")
 
 
 async def main() -> None:

@@ -20,6 +20,8 @@ from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, 
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from bird import HIGHEST_NUMBER
+from notify import ready
+from plan import ipv6_of, place
 
 CONFIG = pathlib.Path("/etc/vcubev/hub.json")
 SOCKET = pathlib.Path("/run/vcubev-routes/socket")
@@ -131,8 +133,6 @@ class Routes:
 
         Raises:
             ValueError: It is no host's.
-
-        Source: docs/adr/0002-address-plan.md
         """
         try:
             address = IPv4Address(text)
@@ -140,10 +140,10 @@ class Routes:
             raise ValueError("it is no address") from None
         if address not in self._overlay4:
             raise ValueError("it is not in the overlay")
-        role, member = divmod(int(address) - int(self._overlay4.network_address), 256)
+        role, member = place(address, self._overlay4)
         if role == 0 or not 1 <= member <= 254:
             raise ValueError("it is no host's address")
-        return address, self._overlay6.network_address + (role << 64) + member
+        return address, ipv6_of(address, self._overlay4, self._overlay6)
 
     def withdraw(self, shown: str) -> None:
         """Take away the routes of hosts that went while nobody was here to do it.
@@ -164,14 +164,6 @@ def serve(listener: socket.socket, routes: Routes) -> None:
         with hook, contextlib.suppress(OSError):  # it may have gone
             hook.settimeout(PATIENCE_SECONDS)
             hook.send(routes.answer(hook.recv(LONGEST_REQUEST)))
-
-
-def ready() -> None:
-    """Tell systemd that requests are taken (sd_notify(3))."""
-    if path := os.environ.get("NOTIFY_SOCKET"):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
-            notify.connect("\0" + path[1:] if path.startswith("@") else path)
-            notify.send(b"READY=1")
 
 
 def main() -> None:

@@ -1,0 +1,12 @@
+"""Tells systemd what it waits for."""
+
+import os
+import socket
+
+
+def ready() -> None:
+    """Tell systemd that this agent serves (sd_notify(3))."""
+    if path := os.environ.get("NOTIFY_SOCKET"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.connect("\0" + path[1:] if path.startswith("@") else path)
+            notify.send(b"READY=1")
