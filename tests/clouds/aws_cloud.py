@@ -98,7 +98,7 @@ class AwsCloud:
 
     def _forget_tags_of_the_gone(self) -> None:
         """At AWS a thing's tags go with it, or stay as long as it is listed after its end. moto keeps them all."""
-        for region in self._seeded:
+        for region in tuple(self._seeded):  # more than one asks at once
             ec2 = ec2_backends[DEFAULT_ACCOUNT_ID][region]
             held = {
                 "i-": {instance.id for reservation in ec2.reservations.values() for instance in reservation.instances},
@@ -116,7 +116,7 @@ class AwsCloud:
             for identity in list(ec2.tags):
                 kind = identity.partition("-")[0] + "-"
                 if kind in held and identity not in held[kind]:
-                    del ec2.tags[identity]
+                    ec2.tags.pop(identity, None)
 
     def _instances(self) -> set[str]:
         return {instance.id for _, instance in _instances()}

@@ -33,7 +33,7 @@ class Machine:
         (directory / "hub.json").write_text(
             render.hub_files(HUB, TOPOLOGY.overlay, "203.0.113.1")["/etc/vcubev/hub.json"].content
         )
-        for source in ("agents/routes.py", "agents/bird.py", "hooks/ask-routes"):
+        for source in ("agents/routes.py", "agents/bird.py", "agents/notify.py", "agents/plan.py", "hooks/ask-routes"):
             text = (TEMPLATES / source).read_text()
             for old, new in paths.items():
                 text = text.replace(f'"{old}', f'"{new}')
