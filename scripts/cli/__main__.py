@@ -40,7 +40,19 @@ from scripts.cli.rotate_commands import rotations
 from scripts.cli.show import as_json as shown_as_json
 from scripts.cli.show import show
 from scripts.cli.stack import EngineFailed, Stack
-from scripts.cli.terminal import BAD_INPUT, FAILED, NOT_WELL, Json, OfStack, StackName, checked, console, errors, tell
+from scripts.cli.terminal import (
+    BAD_INPUT,
+    FAILED,
+    NOT_WELL,
+    Json,
+    OfStack,
+    StackName,
+    Yes,
+    checked,
+    console,
+    errors,
+    tell,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -49,7 +61,6 @@ app = typer.Typer(
 )
 # Nothing is fetched behind the user's back.
 ENGINE_SETTINGS = {"PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true"}
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; a lab stack never does.")]
 
 
 @app.callback()
@@ -85,8 +96,7 @@ def up(name: StackName = "lab", yes: Yes = False, as_data: Json = False) -> None
         _show_price(stack)
         typer.confirm("Make these changes?", abort=True)
         started = time.monotonic()
-    # What the outputs say is in the tables below.
-    stack.engine("up", "-s", name, "--suppress-outputs", "--yes", "--skip-preview", quiet=as_data)
+    stack.up(quiet=as_data)
     changes = stack.last_changes()
     told = ", ".join(f"{count} {change}" for change, count in sorted(changes.items()))
     console.print(f"[bold]{f'Changed: {told}' if told else 'Nothing changed.'}[/] ({time.monotonic() - started:.0f} s)")

@@ -8,9 +8,8 @@ from collections.abc import Callable
 
 from components.model.render import HOOKS
 from scripts.cli.inventory import Inventory
-from scripts.cli.reach import Findings, Observer
+from scripts.cli.reach import HUB_STATE, Findings, Observer
 
-STATE = "/run/vcubev-hub/state.json"
 POLL_SECONDS = 0.2
 LEAVE_SECONDS = 15  # hosts hear of it within a tenth of a second; those with no other hub stay
 TUNNELS_SECONDS = 30  # their spare tunnels go some seconds later
@@ -38,7 +37,7 @@ async def drain(inventory: Inventory, hub: str, undo: bool, tell: Callable[[str]
             raise HubUnreachable(f"hub {hub} cannot be reached by SSH: {findings.unreachable[hub]}")
 
         async def state() -> dict[str, int]:
-            return json.loads(await observer.run(hub, f"cat {STATE}"))
+            return json.loads(await observer.run(hub, f"cat {HUB_STATE}"))
 
         async def until(done: Callable[[dict[str, int]], bool], seconds: float) -> dict[str, int]:
             deadline = asyncio.get_running_loop().time() + seconds

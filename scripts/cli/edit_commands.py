@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +13,7 @@ from components.clouds import known_clouds
 from components.model.entries import USER_PATTERN
 from components.model.errors import StackError, StackErrors
 from scripts.cli.edit.changing import How, change
+from scripts.cli.edit.editor import Editor
 from scripts.cli.terminal import Json, OfStack
 
 add = typer.Typer(no_args_is_help=True, help="Add to a stack file, with the next free id. Changes no machine.")
@@ -30,6 +33,29 @@ HostKey = Annotated[
 MACHINE = re.compile(rf"(?P<user>{USER_PATTERN.strip('^$')})@(?P<address>[0-9.]+)(?::(?P<port>\d{{1,5}}))?")
 
 
+def edits(work: Callable[..., None]) -> Callable[..., None]:
+    """Make a command of what changes an editor: its options also say which stack is meant, and what becomes of it."""
+
+    def shared(
+        stack: OfStack = "lab",
+        preview: Preview = False,
+        dry_run: DryRun = False,
+        yes: Yes = False,
+        as_data: Json = False,
+    ) -> None: ...
+
+    def command(stack: str, preview: bool, dry_run: bool, yes: bool, as_data: bool, **wished: Any) -> None:
+        change(stack, lambda editor: work(editor, **wished), How(preview, dry_run, yes, as_data))
+
+    _, *own = inspect.signature(work, eval_str=True).parameters.values()
+    common = inspect.signature(shared, eval_str=True).parameters.values()
+    command.__name__, command.__doc__ = work.__name__, work.__doc__
+    # What typer reads.
+    command.__signature__ = inspect.Signature([*own, *common])  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *common)}
+    return command
+
+
 def brought(machine: str | None, host_key: str | None) -> dict[str, Any] | None:
     """Return a `machine:` entry."""
     if machine is None and host_key is None:
@@ -43,7 +69,9 @@ def brought(machine: str | None, host_key: str | None) -> dict[str, Any] | None:
 
 
 @add.command("host")
+@edits
 def add_host(
+    editor: Editor,
     name: str,
     role: Annotated[str, typer.Option(help="A role of the stack.")],
     site: Annotated[str, typer.Option(help="Where its machine is.")],
@@ -53,20 +81,16 @@ def add_host(
     machine: Machine = None,
     host_key: HostKey = None,
     number: Number = None,
-    stack: OfStack = "lab",
-    preview: Preview = False,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-    as_data: Json = False,
 ) -> None:
     """Add a member machine. Exit codes: 0 written; 2 mistakes, nothing was written."""
     more = {"private": private, "unmanaged": unmanaged, "zone": zone, "machine": brought(machine, host_key)}
-    how = How(preview, dry_run, yes, as_data)
-    change(stack, lambda editor: editor.add_host(name, site, role, number, **more), how)
+    editor.add_host(name, site, role, number, **more)
 
 
 @add.command("site")
+@edits
 def add_site(
+    editor: Editor,
     name: str,
     cloud: Annotated[str, typer.Option(autocompletion=lambda: sorted(known_clouds()))],
     region: Annotated[str | None, typer.Option(help="The cloud's own name of it.")] = None,
@@ -79,11 +103,6 @@ def add_site(
     machine: Machine = None,
     host_key: HostKey = None,
     number: Number = None,
-    stack: OfStack = "lab",
-    preview: Preview = False,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-    as_data: Json = False,
 ) -> None:
     """Add a cloud region with its hubs. Exit codes: 0 written; 2 mistakes, nothing was written."""
     own = brought(machine, host_key)
@@ -91,89 +110,64 @@ def add_site(
     more: dict[str, Any] = {"hubs_of": hubs_of, "account": account, "underlay": underlay, "id": number}
     more |= {"machine": {"size": size} if size else None, "network": {"nat": nat} if nat else None}
     entries = [{"machine": own} if own else {} for _ in range(count)]
-    how = How(preview, dry_run, yes, as_data)
-    change(stack, lambda editor: editor.add_site(name, cloud, region, entries, **more), how)
+    editor.add_site(name, cloud, region, entries, **more)
 
 
 @add.command("hub")
+@edits
 def add_hub(
+    editor: Editor,
     hub: Annotated[str, typer.Argument(metavar="SITE/HUB")],
     zone: Annotated[int | None, typer.Option(help="Failure zone, from 0; else it follows from the id.")] = None,
     size: Annotated[str | None, typer.Option(help="Where it differs from the site's.")] = None,
     machine: Machine = None,
     host_key: HostKey = None,
     number: Number = None,
-    stack: OfStack = "lab",
-    preview: Preview = False,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-    as_data: Json = False,
 ) -> None:
     """Add a hub to a site. Exit codes: 0 written; 2 mistakes, nothing was written."""
     more = {"size": size, "zone": zone, "machine": brought(machine, host_key)}
     site, _, name = hub.partition("/")
-    how = How(preview, dry_run, yes, as_data)
-    change(stack, lambda editor: editor.add_hub(site, name, number, **more), how)
+    editor.add_hub(site, name, number, **more)
 
 
 @add.command("role")
+@edits
 def add_role(
+    editor: Editor,
     name: str,
     number: Number = None,
-    stack: OfStack = "lab",
-    preview: Preview = False,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-    as_data: Json = False,
 ) -> None:
     """Add a block of addresses that hosts are drawn from. Exit codes: 0 written; 2 mistakes, nothing was written."""
-    change(stack, lambda editor: editor.add_role(name, number), How(preview, dry_run, yes, as_data))
+    editor.add_role(name, number)
 
 
 @add.command("service")
+@edits
 def add_service(
+    editor: Editor,
     name: str,
     on: Annotated[str, typer.Option(help="The role or host that serves.")],
     port: Annotated[list[str], typer.Option(help="443/tcp or 6000-6010/udp. May be repeated.")],
     source: Annotated[list[str], typer.Option("--from", help="Role, host, site, prefix or any. May be repeated.")],
-    stack: OfStack = "lab",
-    preview: Preview = False,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-    as_data: Json = False,
 ) -> None:
     """Say who may reach what. Exit codes: 0 written; 2 mistakes, nothing was written."""
-    how = How(preview, dry_run, yes, as_data)
-    change(stack, lambda editor: editor.add_service(name, on, port, source), how)
+    editor.add_service(name, on, port, source)
 
 
 def _removal(kind: str, told: str) -> None:
+    @edits
     def command(
-        name: Annotated[str, typer.Argument(help="As the stack file has it; a hub's is SITE/HUB.")],
-        stack: OfStack = "lab",
-        preview: Preview = False,
-        dry_run: DryRun = False,
-        yes: Yes = False,
-        as_data: Json = False,
+        editor: Editor, name: Annotated[str, typer.Argument(help="As the stack file has it; a hub's is SITE/HUB.")]
     ) -> None:
-        how = How(preview, dry_run, yes, as_data)
-        change(stack, lambda editor: getattr(editor, f"remove_{kind}")(name), how)
+        getattr(editor, f"remove_{kind}")(name)
 
     remove.command(kind, help=f"{told} Exit codes: 0 written; 2 mistakes, nothing was written.")(command)
 
 
 def _renaming(kind: str, told: str) -> None:
-    def command(
-        old: str,
-        new: str,
-        stack: OfStack = "lab",
-        preview: Preview = False,
-        dry_run: DryRun = False,
-        yes: Yes = False,
-        as_data: Json = False,
-    ) -> None:
-        how = How(preview, dry_run, yes, as_data)
-        change(stack, lambda editor: getattr(editor, f"rename_{kind}")(old, new), how)
+    @edits
+    def command(editor: Editor, old: str, new: str) -> None:
+        getattr(editor, f"rename_{kind}")(old, new)
 
     rename.command(kind, help=f"{told} Exit codes: 0 written; 2 mistakes, nothing was written.")(command)
 
@@ -188,17 +182,14 @@ _renaming("role", "Rename a role. Its hosts' addresses stay.")
 _renaming("site", "Rename a site that is not up: hosts know hubs by it.")
 
 
+@edits
 def move(
+    editor: Editor,
     host: str,
     site: Annotated[str, typer.Argument(help="Where it will be.")],
-    stack: OfStack = "lab",
-    preview: Preview = False,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-    as_data: Json = False,
 ) -> None:
     """Put a host into another site: another machine, the same address, certificate and key.
 
     Exit codes: 0 written; 2 mistakes, nothing was written.
     """
-    change(stack, lambda editor: editor.move_host(host, site), How(preview, dry_run, yes, as_data))
+    editor.move_host(host, site)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict, dataclass
-from typing import Annotated
 
 import typer
 from rich.table import Table
 
+from scripts.cli.access_commands import inventory_of
 from scripts.cli.inventory import Inventory
 from scripts.cli.reach import Findings, Observer
-from scripts.cli.terminal import FAILED, NOT_WELL, Json, checked, console, errors, tell
+from scripts.cli.terminal import NOT_WELL, Json, StackName, console, errors, tell
 
 # On a machine, with no rights; prints a line for each unit that is up: name, exposure, user, what it may do at most.
 PROBE = r"""
@@ -57,18 +57,15 @@ async def measured(inventory: Inventory) -> tuple[dict[str, dict[str, Exposure]]
 
 
 def exposure(
-    name: Annotated[str, typer.Argument(help="A stack: the NAME of stacks/Pulumi.NAME.yaml.")] = "lab",
+    name: StackName = "lab",
     as_data: Json = False,
 ) -> None:
     """Show how much of its machine each daemon could reach, by systemd's own figure. Changes nothing.
 
     Exit codes: 0 shown; 1 the stack is not up; 2 mistakes in the stack file; 3 a machine was not reached.
     """
-    stack = checked(name)
-    if not stack.exists():
-        console.print(f"Stack {name} is not up.")
-        raise typer.Exit(FAILED)
-    found, findings = asyncio.run(measured(Inventory.of(stack.outputs())))
+    _, inventory = inventory_of(name)
+    found, findings = asyncio.run(measured(inventory))
     if as_data:
         units = {name: {unit: asdict(one) for unit, one in each.items()} for name, each in found.items()}
         tell({"machines": units, "unreachable": findings.unreachable})

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from cryptography import x509
 
 from components.model import tlscrypt
+from components.model.crl import ends_of
 from components.model.joining import join_file
 from components.model.topology import HostView
 from scripts.cli.access_commands import inventory_of
@@ -66,7 +66,7 @@ def join_bundle(
         raise typer.Exit(BAD_INPUT) from None
     with os.fdopen(descriptor, "w") as opened_file:
         opened_file.write(join_file(topology, view, endpoints, **identity))
-    ends = x509.load_pem_x509_certificate(identity["certificate_pem"].encode()).not_valid_after_utc
+    ends = ends_of(identity["certificate_pem"])
     if as_data:
         address = {"ipv4": str(view.address.ipv4), "ipv6": str(view.address.ipv6)}
         tell({"file": str(file), "host": host, **address, "valid_until": ends.isoformat(timespec="seconds")})

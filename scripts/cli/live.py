@@ -10,12 +10,10 @@ from collections.abc import Mapping
 import asyncssh
 
 from components.model.topology import Topology
-from scripts.cli.drain import STATE as HUB_STATE
 from scripts.cli.inventory import Inventory, Member
 from scripts.cli.picture import DOWN, UNFIT, UP, Seen, Tunnel
-from scripts.cli.reach import Findings, Observer
+from scripts.cli.reach import HOST_STATE, HUB_STATE, Findings, Observer
 
-HOST_STATE = "/run/vcubev-paths/state.json"
 # By IPv6, for a hub that drains answers IPv4 pings with a refusal.
 PING = "ping -6 -n -q -c 3 -i 0.2 -W 1"
 ROUND_TRIP = re.compile(r"^(\d+) .*?= ([\d.]+)/[\d.]+/", re.MULTILINE)
@@ -37,7 +35,7 @@ async def observe(inventory: Inventory, topology: Topology) -> Seen:
             peers = [peer for own, peer in ends if own.key == name and peer.key in inventory.hubs]
             others = {peer.id: inventory.hubs[peer.key] for peer in peers}
             state, pings = await asyncio.gather(
-                _state(observer, name, HUB_STATE), _answer(observer, name, _ping_all(others))
+                state_of(observer, name, HUB_STATE), _answer(observer, name, _ping_all(others))
             )
             fit = bool(state.get("fit"))
             members[name] = UP if fit else UNFIT
@@ -48,7 +46,7 @@ async def observe(inventory: Inventory, topology: Topology) -> Seen:
                 links.update({(name, other.name): answered.get(number) for number, other in others.items()})
 
         async def host(name: str) -> None:
-            state = await _state(observer, name, HOST_STATE)
+            state = await state_of(observer, name, HOST_STATE)
             found = _tunnels(state)
             tunnels[name] = found
             well = any(tunnel.carries and tunnel.alive for tunnel in found)
@@ -92,7 +90,8 @@ def _tunnels(state: dict) -> tuple[Tunnel, ...]:
     )
 
 
-async def _state(observer: Observer, machine: str, path: str) -> dict:
+async def state_of(observer: Observer, machine: str, path: str) -> dict:
+    """Return what an agent says of itself; {} where it says nothing."""
     try:
         return json.loads(await _answer(observer, machine, f"cat {path} 2>/dev/null || sudo cat {path}") or "{}")
     except ValueError:

@@ -14,6 +14,8 @@ import asyncssh
 from components.model.files import CONSTANTS
 from scripts.cli.inventory import Access, Inventory, Member
 
+# Where agents say how they are.
+HUB_STATE, HOST_STATE = "/run/vcubev-hub/state.json", "/run/vcubev-paths/state.json"
 CONNECT_TIMEOUT_SECONDS = 15
 COMMAND_TIMEOUT_SECONDS = 60
 JOIN_TIMEOUT_SECONDS = 60

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +15,14 @@ from ruamel.yaml.util import load_yaml_guess_indent
 
 from components.model.config import NAMESPACE
 from components.model.keys import Generations, Keys
+from scripts.cli.edit.changing import write as write_file
 from scripts.cli.inventory import Inventory
-from scripts.cli.reach import Findings, Observer
+from scripts.cli.live import state_of
+from scripts.cli.reach import HOST_STATE, HUB_STATE, Findings, Observer
 
 KEYS = f"{NAMESPACE}keys"
 SETTLE_SECONDS = 120  # a spare that lost its hub tries another at once, and one that failed after up to 22 s
 POLL_SECONDS = 1
-HUB_STATE, HOST_STATE = "/run/vcubev-hub/state.json", "/run/vcubev-paths/state.json"
 
 
 class NotSettled(Exception):
@@ -112,9 +110,7 @@ def write(file: Path, subject: Subject, generations: Generations) -> None:
     entry[last].fa.set_flow_style()
     out = StringIO()
     yaml.dump(written, out)
-    draft = file.with_suffix(".new")
-    draft.write_text(out.getvalue())
-    os.replace(draft, file)
+    write_file(file, out.getvalue())
 
 
 def lacking(hubs: dict[str, Any], hosts: dict[str, Any]) -> list[str]:
@@ -166,9 +162,5 @@ async def settle(inventory: Inventory, tell: Callable[[str], None], seconds: flo
 
 async def _states(observer: Observer, names: list[str], file: str) -> dict[str, Any]:
     asked = [name for name in names if name in observer.connections]
-    answers = await asyncio.gather(*(observer.run(name, f"cat {file}") for name in asked))
-    return {name: _read(answer) for name, answer in zip(asked, answers, strict=True)}
-
-
-def _read(text: str) -> Any:
-    return json.loads(text) if re.match(r"\s*\{", text) else None
+    states = await asyncio.gather(*(state_of(observer, name, file) for name in asked))
+    return dict(zip(asked, states, strict=True))

@@ -14,19 +14,17 @@ from scripts.cli.inventory import Inventory
 from scripts.cli.policy_commands import keeps_its_tests
 from scripts.cli.rotate import Subject
 from scripts.cli.stack import Stack
-from scripts.cli.terminal import BAD_INPUT, NOT_WELL, checked, console, errors
+from scripts.cli.terminal import BAD_INPUT, NOT_WELL, OfStack, Yes, checked, console, errors
 
 rotations = typer.Typer(
     no_args_is_help=True,
     help="Give a key a successor, while traffic goes on: some `up`s, one after the other. The stack file says how far "
     "it has come: if it was broken off, run it again.",
 )
-RotatedStack = Annotated[str, typer.Option("--stack", "-s", help="The stack that is meant.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; a lab stack never does.")]
 
 
 @rotations.command("ca")
-def rotate_ca(name: RotatedStack = "lab", yes: Yes = False) -> None:
+def rotate_ca(name: OfStack = "lab", yes: Yes = False) -> None:
     """The authority and with it all certificates. Three steps: a new one beside it, its certificates, the old one away.
 
     The channel's secret (tls-crypt-v2) stays as it is: it hides the hubs from strangers and lets nobody in.
@@ -37,7 +35,7 @@ def rotate_ca(name: RotatedStack = "lab", yes: Yes = False) -> None:
 
 
 @rotations.command("ssh")
-def rotate_ssh(name: RotatedStack = "lab", yes: Yes = False) -> None:
+def rotate_ssh(name: OfStack = "lab", yes: Yes = False) -> None:
     """The operator's login key on all machines. Three steps: a new one beside it, its use, the old one away.
 
     Exit codes: 0 done; 1 the engine failed; 2 bad input; 3 the network did not become well after a step.
@@ -47,7 +45,7 @@ def rotate_ssh(name: RotatedStack = "lab", yes: Yes = False) -> None:
 
 @rotations.command("host")
 def rotate_host(
-    host: Annotated[str, typer.Argument(help="A host of the stack.")], name: RotatedStack = "lab", yes: Yes = False
+    host: Annotated[str, typer.Argument(help="A host of the stack.")], name: OfStack = "lab", yes: Yes = False
 ) -> None:
     """A host's key and certificate. Two steps: new ones for the host, then all hubs refuse the old certificate.
 
@@ -61,7 +59,7 @@ def rotate_host(
 @rotations.command("hub")
 def rotate_hub(
     hub: Annotated[str, typer.Argument(help="SITE/HUB, for example oregon/a.")],
-    name: RotatedStack = "lab",
+    name: OfStack = "lab",
     yes: Yes = False,
 ) -> None:
     """A hub's key and certificate. Two steps: new ones for it, hosts leave it for that; the others refuse the old.
@@ -114,7 +112,7 @@ def _up(stack: Stack) -> None:
     keeps_its_tests(stack)
     lab.prepare(stack.topology())
     stack.prepare()
-    stack.engine("up", "-s", stack.name, "--suppress-outputs", "--yes", "--skip-preview")
+    stack.up()
 
 
 def _settle(inventory: Inventory) -> None:

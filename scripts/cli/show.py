@@ -47,17 +47,19 @@ def lives_lines(inventory: Inventory, now: datetime) -> list[str]:
     lives = inventory.lives
     first = lives["earliest"]
 
+    def days(end: str) -> int:
+        return (datetime.fromisoformat(end) - now).days
+
     def left(end: str) -> str:
-        days = (datetime.fromisoformat(end) - now).days
-        soon = days < WARN_DAYS
-        return f"[yellow]in {days} days ({end[:10]})[/]" if soon else f"in {days} days ({end[:10]})"
+        told = f"in {days(end)} days ({end[:10]})"
+        return f"[yellow]{told}[/]" if days(end) < WARN_DAYS else told
 
     told = f"Certificates: the first to end is {first['name']}'s, {left(first['end'])}; "
     told += f"authority and revocation list end {left(lives['revocation_list'])}; {len(lives['revoked'])} revoked"
     lines = [told]
-    if "yellow" in left(first["end"]):
+    if days(first["end"]) < WARN_DAYS:
         lines.append(f"[yellow]Less than {WARN_DAYS} days are left: `up` renews certificates.[/]")
-    if "yellow" in left(lives["revocation_list"]):
+    if days(lives["revocation_list"]) < WARN_DAYS:
         lines.append(f"[yellow]Less than {WARN_DAYS} days are left to the authority: scripts/rotate ca.[/]")
     lines += [f"[yellow]{host} is refused by all hubs: its certificate is revoked[/]" for host in inventory.refused]
     return lines

@@ -108,6 +108,14 @@ class Stack:
         if done.returncode:
             raise EngineFailed(f"{done.stdout}{done.stderr}".strip() if quiet else f"pulumi {command[0]} failed")
 
+    def up(self, quiet: bool = False) -> None:
+        """Let the engine make all of it, unasked; what the outputs say is told by others.
+
+        Raises:
+            EngineFailed: See `engine`.
+        """
+        self.engine("up", "-s", self.name, "--suppress-outputs", "--yes", "--skip-preview", quiet=quiet)
+
     def answer(self, *command: str) -> str:
         """Return what an engine command prints, in memory only: it may hold secrets.
 

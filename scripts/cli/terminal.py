@@ -19,6 +19,7 @@ BAD_INPUT, FAILED, NOT_WELL = 2, 1, 3
 console = Console(width=None if sys.stdout.isatty() else 110)
 errors = Console(stderr=True)
 
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; a lab stack never does.")]
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
 StackName = Annotated[
     str,
