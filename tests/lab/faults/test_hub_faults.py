@@ -4,10 +4,10 @@ import time
 
 import pytest
 
+from tests.lab.faults.world import SERVE
+
 pytestmark = [pytest.mark.lab, pytest.mark.alone]
 UNDECLARED = 7010
-SERVE = "import socket; s = socket.create_server(('{address}', {port}))\nwhile True: s.accept()[0].close()"
-REACH = "import socket; socket.create_connection(('{address}', {port}), 1)"
 HOSTS_UNITS = ("vcubev-hosts@udp.service", "vcubev-hosts@tcp.service")
 BIRD = "bird.service"
 GONE_SECONDS = 60  # every timer has ended by then
@@ -46,14 +46,7 @@ def test_traffic_moves_to_other_hubs_when_a_hub_loses_power_and_does_not_notice_
 
 def test_the_policy_holds_whichever_hub_carries_the_traffic(world, hub):
     server, client = "web-3", "web-1"
-    address = world.hosts[server]["ipv4"]
-
-    def reach(port, reacher=client):
-        return "yes" in world.run(
-            reacher, f'python3 -c "{REACH.format(address=address, port=port)}" 2>/dev/null && echo yes', check=False
-        )
-
-    declared = 7009
+    address, declared = world.hosts[server]["ipv4"], 7009
     serving = [
         world.start(server, "python3", "-c", SERVE.format(address=address, port=port))
         for port in (declared, UNDECLARED)
@@ -61,8 +54,8 @@ def test_the_policy_holds_whichever_hub_carries_the_traffic(world, hub):
     try:
         for fault in (lambda: None, lambda: world.lab("power-off", hub)):
             fault()
-            world.until(lambda: not reach(declared), 5, "what is declared is not reached")
-            assert reach(UNDECLARED, server) and not reach(UNDECLARED)
+            world.until(lambda: not world.connects(client, address, declared), 5, "what is declared is not reached")
+            assert world.connects(server, address, UNDECLARED) and not world.connects(client, address, UNDECLARED)
     finally:
         for process in serving:
             process.kill()

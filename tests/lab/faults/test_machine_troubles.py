@@ -10,7 +10,7 @@ import pytest
 
 from lab import machines
 from lab.records import load
-from tests.lab.faults.world import HOST_STATE, PROJECT
+from tests.lab.faults.world import HOST_STATE, PROJECT, SERVE
 
 pytestmark = [pytest.mark.lab, pytest.mark.alone]
 SKEWED = ("vcubev-hosts@udp.service", "bird.service")
@@ -107,13 +107,8 @@ def clone(world, host, neighbour):
 def test_of_two_machines_with_one_identity_the_newest_is_reached_and_hubs_never_send_to_both(world):
     address = world.hosts[CLONED]["ipv4"]
     # The original refuses at this port.
-    program = f"import socket; s = socket.create_server(('{address}', 7009))\nwhile True: s.accept()[0].close()"
+    program = SERVE.format(address=address, port=7009)
     serve = f'until python3 -c "{program}" 2>/dev/null; do sleep 0.2; done'  # once it has its address
-    reach = f"python3 -c \"import socket; socket.create_connection(('{address}', 7009), 1)\" 2>/dev/null && echo yes"
-
-    def is_clone_reached():
-        return "yes" in world.run("web-4", reach, check=False)
-
     with ExitStack() as stack:
 
         def come():
@@ -121,7 +116,7 @@ def test_of_two_machines_with_one_identity_the_newest_is_reached_and_hubs_never_
             # Dies with the machine.
             silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
             stack.callback(world.start(CLONE, "sh", "-c", serve, **silent).kill)
-            world.until(lambda: not is_clone_reached(), 15, "the newest is not reached")
+            world.until(lambda: not world.connects("web-4", address, 7009), 15, "the newest is not reached")
             for _ in range(8):
                 world.agree(seconds=3)
                 time.sleep(1)

@@ -26,6 +26,9 @@ HOST_STATE, HUB_STATE = Path("run/vcubev-paths/state.json"), Path("run/vcubev-hu
 # Firewalls are up on hosts and hubs during every fault; they let through what is measured.
 PORTS = "7007/udp, 7007/tcp, 7008/tcp, 7009/tcp"
 POLICY = "".join(f"    {role}: {{on: {role}, ports: [{PORTS}], from: [any]}}\n" for role in ("web", "db", "ldap"))
+# Programs for a machine's Python: one that takes connections and ends them, one that makes one.
+SERVE = "import socket; s = socket.create_server(('{address}', {port}))\nwhile True: s.accept()[0].close()"
+CONNECT = "import socket; socket.create_connection(('{address}', {port}), 1)"
 STATE_SECONDS = 0.6  # agents write what they know that often
 SETTLE_SECONDS = 60  # a hub that failed is avoided for up to 22 s, and so is the next
 
@@ -140,6 +143,11 @@ class World:
         to = self.hosts[other]
         ask = " && ".join(f"ping -q -c 3 -i 0.1 -W 1 {to[family]} >/dev/null" for family in ("ipv4", "ipv6"))
         return "yes" in self.run(host, f"{ask} && echo yes", check=False)
+
+    def connects(self, host: str, address: str, port: int) -> bool:
+        """Tell whether a host can connect to a port by TCP."""
+        program = CONNECT.format(address=address, port=port)
+        return "yes" in self.run(host, f'python3 -c "{program}" 2>/dev/null && echo yes', check=False)
 
     # The mesh as a whole.
 
