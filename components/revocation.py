@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from components.model.revocation import Issued, Ledger, issued_in, ledger_in
 TYPE = "vcubev:index:Revocations"
 READ_STATE = "pulumi:pulumi:readStackResourceOutputs"
 ORGANIZATION = "organization"  # what back ends that have none call it
+WAITS = (0.05, 0.2, 0.5, 1, 2)  # seconds between attempts to read the state
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,25 @@ class Revocations(ComponentResource):
 
 def _state() -> Output[dict[str, Any]]:
     stack = "/".join((pulumi.get_organization() or ORGANIZATION, pulumi.get_project(), pulumi.get_stack()))
-    return pulumi.runtime.invoke_output(READ_STATE, {"stackName": stack}).apply(lambda answer: answer["outputs"])
+    return Output.from_input(_read(stack))
+
+
+async def _read(stack: str) -> dict[str, Any]:
+    """A back end in a folder writes a checkpoint's attributes beside it, not at once: who reads while the engine saves
+    may find them empty ("failed to load checkpoint: EOF"). A second look finds them whole.
+    """
+    for wait in WAITS:
+        try:
+            return await _read_once(stack)
+        except Exception as error:  # the SDK raises no narrower one
+            pulumi.log.debug(f"the state could not be read, again in {wait} s: {error}")
+            await asyncio.sleep(wait)
+    return await _read_once(stack)
+
+
+async def _read_once(stack: str) -> dict[str, Any]:
+    answer = await pulumi.runtime.invoke_output(READ_STATE, {"stackName": stack}).future()
+    return answer["outputs"]
 
 
 def _warn_of_strangers(listed: Collection[str], ledger: Ledger) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pulumi
 from pulumi.runtime.mocks import MockMonitor
 from pulumi.runtime.rpc import _special_sig_key, deserialize_properties
@@ -29,6 +30,16 @@ def lab_values() -> dict[str, Any]:
     return copy.deepcopy({key.removeprefix("vcubev:"): value for key, value in config.items()})
 
 
+class HalfSavedError(grpc.RpcError):
+    """What the engine answers who reads a state that is being saved."""
+
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.UNKNOWN
+
+    def details(self) -> str:
+        return "failed to load checkpoint: EOF"
+
+
 @dataclass
 class Recorder(pulumi.runtime.Mocks):
     """Answers as clouds would, the same for the same name. Refuses what the engine would refuse."""
@@ -38,6 +49,7 @@ class Recorder(pulumi.runtime.Mocks):
     options: dict[tuple[str, str], Any] = field(default_factory=dict)  # the engine's request: ignoreChanges and so on
     asked: list[pulumi.runtime.MockCallArgs] = field(default_factory=list)
     state: dict[str, Any] = field(default_factory=dict)  # URN -> type and outputs: what the run before left
+    unreadable: int = 0  # how many times the state can't be read at first
     outputs: dict[str, Any] = field(default_factory=dict)  # URN -> what components registered
 
     def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str, dict[str, Any]]:
@@ -57,6 +69,9 @@ class Recorder(pulumi.runtime.Mocks):
 
     def call(self, args: pulumi.runtime.MockCallArgs) -> dict[str, Any]:
         if args.token == READ_STATE:
+            if self.unreadable:
+                self.unreadable -= 1
+                raise HalfSavedError
             return {"name": args.args["stackName"], "outputs": copy.deepcopy(self.state)}
         assert args.token in LOOK_UPS, f"the program asks a cloud for more than it should: {args.token}"
         self.asked.append(args)
@@ -151,6 +166,7 @@ def declare(
     twice: bool = False,
     signed_in: bool = False,
     after: Recorder | None = None,
+    unreadable: int = 0,
 ) -> Recorder:
     """Build the mesh of a stack file's values; return what it declared.
 
@@ -158,8 +174,9 @@ def declare(
         twice: Build a second one, of another name, below a component.
         signed_in: Hand each site its provider instance, as the program does.
         after: The run before, whose state this one finds.
+        unreadable: How many times that state can't be read at first.
     """
-    recorder = Recorder(state=after.state_left() if after else {})
+    recorder = Recorder(state=after.state_left() if after else {}, unreadable=unreadable)
     asyncio.set_event_loop(asyncio.new_event_loop())
     pulumi.runtime.set_mocks(recorder, preview=preview, monitor=Monitor(recorder))
     topology = load(values, known_clouds())

@@ -5,6 +5,7 @@ import json
 import pytest
 from cryptography import x509
 
+from components import revocation
 from components.model.crl import DIRECTORY, REFUSE
 from tests.components.declared import declare, lab_values
 
@@ -74,6 +75,16 @@ def test_a_host_that_comes_changes_nothing_even_where_others_are_revoked(lab):
         more = declare(values, preview=preview, after=gone)
         assert not changed(gone, more)
     assert set(gone.made) < set(more.made)
+
+
+def test_a_state_that_cannot_be_read_while_the_engine_saves_it_is_read_again(lab):
+    assert set(refused(declare(without("web-2"), after=lab, unreadable=2))) == {"host.web-2"}
+
+
+def test_a_state_that_stays_unreadable_ends_the_run(lab, monkeypatch):
+    monkeypatch.setattr(revocation, "WAITS", (0.01, 0.01))
+    with pytest.raises(Exception, match="failed to load checkpoint"):
+        declare(without("web-2"), after=lab, unreadable=3)
 
 
 def test_a_host_that_leaves_the_stack_file_is_refused_by_every_hub_and_by_no_restart(lab):
