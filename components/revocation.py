@@ -43,10 +43,10 @@ class Revocations(ComponentResource):
         self._name, self._args = name, args
         # The engine reads its checkpoint when it is asked, which is before anything has changed. Should that be late,
         # what `remember` kept in the run before makes up for it.
-        self.ledger = Output.unsecret(_state().apply(self._judged))
+        self.ledger = Output.from_input(self._judged())
 
-    def _judged(self, state: Mapping[str, Any]) -> Ledger:
-        args = self._args
+    async def _judged(self) -> Ledger:
+        args, state = self._args, await _state()
         before = ledger_in(state, f"{TYPE}::{self._name}").with_issued(issued_in(state, args.authority))
         _warn_of_strangers(args.listed, before)
         return before.judged(args.members, args.listed, datetime.now(UTC))
@@ -60,27 +60,23 @@ class Revocations(ComponentResource):
         self.register_outputs({key: whole.apply(lambda written, key=key: written[key]) for key in Ledger().written()})
 
 
-def _state() -> Output[dict[str, Any]]:
-    stack = "/".join((pulumi.get_organization() or ORGANIZATION, pulumi.get_project(), pulumi.get_stack()))
-    return Output.from_input(_read(stack))
-
-
-async def _read(stack: str) -> dict[str, Any]:
+async def _state() -> dict[str, Any]:
     """A back end in a folder writes a checkpoint's attributes beside it, not at once: who reads while the engine saves
     may find them empty ("failed to load checkpoint: EOF"). A second look finds them whole.
     """
+    stack = "/".join((pulumi.get_organization() or ORGANIZATION, pulumi.get_project(), pulumi.get_stack()))
     for wait in WAITS:
         try:
-            return await _read_once(stack)
+            return await _read(stack)
         except Exception as error:  # the SDK raises no narrower one
             pulumi.log.debug(f"the state could not be read, again in {wait} s: {error}")
             await asyncio.sleep(wait)
-    return await _read_once(stack)
+    return await _read(stack)
 
 
-async def _read_once(stack: str) -> dict[str, Any]:
-    answer = await pulumi.runtime.invoke_output(READ_STATE, {"stackName": stack}).future()
-    return answer["outputs"]
+async def _read(stack: str) -> dict[str, Any]:
+    # An Output that fails ends the program even if somebody catches its error; this is none.
+    return (await pulumi.runtime.invoke_async(READ_STATE, {"stackName": stack}))["outputs"]
 
 
 def _warn_of_strangers(listed: Collection[str], ledger: Ledger) -> None:
