@@ -16,6 +16,8 @@ CLAIM = b'{"claim": true, "nonce": "forged"}'
 CLAIMS_PORT, BGP, BFD, BFD_ECHO = 1195, 179, 3784, 3785
 # What BFD begins with: version 1, Down, three missed ones of 100 ms (RFC 5880 section 4.1).
 BFD_DOWN = bytes.fromhex("20400318" + "00000001" + "00000000" + "000186a0" * 2 + "00000000")
+# And goes on with: Up, to a session of the other side's. Of a beginning that it knows nothing of BIRD says nothing.
+BFD_UP = bytes.fromhex("20c00318" + "00000001" + "00000009" + "000186a0" * 2 + "00000000")
 
 
 @pytest.fixture
@@ -117,7 +119,7 @@ def test_behind_the_packet_filter_bird_knows_no_host_for_a_neighbour(world, carr
     journal = Journal(world, hub, "bird")
     try:
         speaker = world.start(ATTACKER, "python3", "-c", SPEAK, gate["ipv4"], gate["ipv6"])
-        said, problem = speaker.communicate(BFD_DOWN.hex(), timeout=20)
+        said, problem = speaker.communicate(BFD_UP.hex(), timeout=20)
     finally:
         world.run(hub, f"nft delete rule inet vcubev from_hosts handle {handle}")
     # It listens at the links' own addresses, which no host reaches.
