@@ -35,8 +35,9 @@ CONSTANTS = {
     # Linux doubles it, and a route's change takes 1.2 kB of it: 50,000 of them. By itself it holds 170.
     "NETLINK_BUFFER_BYTES": 32 * 1024**2,
     "LINK_PORTS": LINK_PORTS,
-    # RFC 8092; never leaves the site of the hub that has set it.
+    # RFC 8092: what a leaf has from the core, told within its site only; what a hub of the core has from a leaf.
     "FROM_CORE": f"({FIRST_ASN}, 0, 1)",
+    "FROM_LEAF": f"({FIRST_ASN}, 0, 2)",
 }
 
 HUB_PACKAGES = ("bird2", "chrony", "nftables", "openvpn", "python3", "sudo")
@@ -158,7 +159,8 @@ def link_files(own: HubView, peer: HubView, link: LinkView, peer_endpoint: str) 
         peer_endpoint: The peer's address on the underlay.
     """
     values = {"own": own, "peer": peer, "peer_endpoint": peer_endpoint, "listens": own == link.listener}
-    values["uplink"] = link.rank if own == link.leaf else 0
+    values["role"] = link.role(own)
+    values["rank"] = link.rank
     restart = (f"restart vcubev-link@{peer.id}.service",)
     return {
         f"/etc/vcubev/links/{peer.id}.conf": _rendered("openvpn/link.conf.j2", values, restart),
