@@ -7,6 +7,7 @@ to nobody but the cloud, and a firewall rule that names it is taken to mean the 
 
 from __future__ import annotations
 
+import fcntl
 import sys
 import threading
 import time
@@ -14,7 +15,8 @@ import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from ipaddress import IPv4Address, ip_network
+from ipaddress import IPv4Address, IPv4Network, ip_network
+from pathlib import Path
 
 from lab import machines, networks, underlay
 from lab.addresses import GATEWAY, PUBLIC_POOL, routed_here, router_address
@@ -24,6 +26,7 @@ from lab.system import run, succeeds
 # Beyond what the lab gives to its own sites, which it counts from the start of the pool.
 POOL = list(PUBLIC_POOL.subnets(new_prefix=17))[1]
 POOL_PREFIX_LEN = 26
+LOCKS = Path("/run/lock")
 IMAGE = "debian-12"
 # As many boot at once as this computer has cores.
 BOOTS_AT_ONCE = 2
@@ -40,11 +43,22 @@ class PublicAddresses:
 
     def __init__(self, part: int) -> None:
         taken = routed_here()
-        # Each cloud starts elsewhere, for it takes its route only with its first machine.
-        halves = list(list(POOL.subnets(prefixlen_diff=2))[part].subnets(new_prefix=POOL_PREFIX_LEN))
-        self.prefix = next(p for p in halves if not any(p.overlaps(other) for other in taken))
+        pieces = list(POOL.subnets(prefixlen_diff=2))[part].subnets(new_prefix=POOL_PREFIX_LEN)
+        # A cloud takes its route only with its first machine: until then its lock tells others.
+        self.prefix = next(p for p in pieces if not any(p.overlaps(other) for other in taken) and self._locked(p))
         self._given: set[IPv4Address] = set()
         self._lock = threading.Lock()
+
+    def _locked(self, prefix: IPv4Network) -> bool:
+        """Take a prefix for as long as this process lives."""
+        lock = LOCKS.joinpath(f"vcubev-emulated-{prefix.network_address}").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            return False
+        self._lock_file = lock
+        return True
 
     def take(self) -> str:
         """Return an address that was not given before, as long as there is one."""
