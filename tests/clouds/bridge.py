@@ -7,7 +7,7 @@ to nobody but the cloud, and a firewall rule that names it is taken to mean the 
 
 from __future__ import annotations
 
-import fcntl
+import socket
 import sys
 import threading
 import time
@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, ip_network
-from pathlib import Path
 
 from lab import machines, networks, underlay
 from lab.addresses import GATEWAY, PUBLIC_POOL, routed_here, router_address
@@ -26,7 +25,6 @@ from lab.system import run, succeeds
 # Beyond what the lab gives to its own sites, which it counts from the start of the pool.
 POOL = list(PUBLIC_POOL.subnets(new_prefix=17))[1]
 POOL_PREFIX_LEN = 26
-LOCKS = Path("/run/lock")
 IMAGE = "debian-12"
 # As many boot at once as this computer has cores.
 BOOTS_AT_ONCE = 2
@@ -47,28 +45,26 @@ class PublicAddresses:
         # A cloud takes its route only with its first machine: until then its lock tells others.
         self.prefix = next(p for p in pieces if not any(p.overlaps(other) for other in taken) and self._locked(p))
         self._given: set[IPv4Address] = set()
-        self._lock = threading.Lock()
+        self._giving = threading.Lock()
 
     def _locked(self, prefix: IPv4Network) -> bool:
-        """Take a prefix for as long as this process lives."""
-        lock = LOCKS.joinpath(f"vcubev-emulated-{prefix.network_address}").open("w")
+        """Take a prefix for as long as this process lives: a name of the kernel's, which leaves no file."""
+        self._lock = socket.socket(socket.AF_UNIX)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
+            self._lock.bind(f"\0vcubev-emulated-{prefix}")
+        except OSError:
             return False
-        self._lock_file = lock
         return True
 
     def take(self) -> str:
         """Return an address that was not given before, as long as there is one."""
-        with self._lock:
+        with self._giving:
             address = next(a for a in self.prefix.hosts() if a not in self._given)
             self._given.add(address)
             return str(address)
 
     def give_back(self, address: str) -> None:
-        with self._lock:
+        with self._giving:
             self._given.discard(IPv4Address(address))
 
 
