@@ -11,7 +11,7 @@ ONE_AT_A_TIME = ResourceOptions(delete_before_replace=True)
 
 
 class Provider(ProviderResource):
-    """An instance of the plugin, for programs that give each site one of its own; all make machines on this computer."""
+    """An instance of the plugin, for programs that give each site one of its own. All are this one computer."""
 
     def __init__(self, name: str, opts: ResourceOptions | None = None) -> None:
         super().__init__("lab", name, {}, opts)

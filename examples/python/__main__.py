@@ -43,7 +43,8 @@ mesh = Mesh("network", MeshArgs(topology, accounts))
 # From here on it is a program like any other.
 web = mesh.hosts["web-1"]
 address = str(web.view.address.ipv4)
-unit = f"systemd-run --quiet --unit=page python3 -m http.server {PORT} --bind {address} --directory /srv/page"
+serve = f"systemd-run --quiet --unit=page python3 -m http.server {PORT} --bind {address} --directory /srv/page"
+write = f"echo 'served in {REGIONS['oregon']}' | sudo tee /srv/page/index.html"
 page = remote.Command(
     "page",
     connection=remote.ConnectionArgs(
@@ -52,7 +53,7 @@ page = remote.Command(
         user=LOGIN_USER,
         private_key=mesh.authority.login.private,
     ),
-    create=f"sudo mkdir -p /srv/page && echo 'served in {REGIONS['oregon']}' | sudo tee /srv/page/index.html && sudo {unit}",
+    create=f"sudo mkdir -p /srv/page && {write} && sudo {serve}",
     delete="sudo systemctl stop page",
     opts=pulumi.ResourceOptions(depends_on=[web.installed], deleted_with=web.machine.vm.resource),
 )
