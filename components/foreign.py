@@ -11,6 +11,7 @@ import pulumi
 from pulumi import ComponentResource, Input, Output, ResourceOptions
 from pulumi.errors import InputPropertiesError
 from pulumi.provider import ConstructResult
+from pulumi.provider.experimental.analyzer import ComponentDefinition
 from pulumi.provider.experimental.component import ComponentProvider
 from pulumi.provider.server import ComponentInitError
 
@@ -20,6 +21,7 @@ from components.machine import LOGIN_USER
 from components.model.declared import MESH_KEYS, SITE_KEYS, values_of
 from components.model.errors import StackErrors
 from components.model.stackfile import load
+from components.model.topology import SSH_PORT
 
 PACKAGE, VERSION = "vcubev", "0.1.0"
 BYO_KEY = {"byo_private_key": NotRequired[Input[str]]}  # by which machines of the user's own are first reached
@@ -65,60 +67,44 @@ class Ends(TypedDict):
     of: str
 
 
-class _Foreign(ComponentResource):
-    """A mesh below a component whose outputs any language can read."""
+class Inventory:
+    """What a mesh tells programs in other languages."""
 
     hubs: dict[str, HubState]
     hosts: dict[str, HostState]
     login: Login
-    ends: Output[Ends]
-
-    def _declare(self, name: str, values: Mapping[str, Any], login_private_key: Input[str] | None) -> None:
-        """Check what a stack file would say, and make it.
-
-        Raises:
-            InputPropertiesError: All of its mistakes.
-        """
-        try:
-            topology = load(values, known_clouds())
-        except StackErrors as errors:
-            told = [{"property_path": error.place, "reason": f"{error.limit}. {error.cure}"} for error in errors.errors]
-            count = "one mistake" if len(told) == 1 else f"{len(told)} mistakes"
-            raise InputPropertiesError(f"its inputs have {count}; nothing was changed", told) from None
-        child = ResourceOptions(parent=self)
-        # A program in another language has no hand in it, so the component signs in: one instance for each region.
-        accounts = sign_in(topology, f"{name}-", child, login_private_key)
-        made = mesh.Mesh(name, mesh.MeshArgs(topology, accounts), child).stack_outputs()
-        # Not by apply: what is known at preview stays so.
-        self.hubs, self.hosts = _members(made["hubs"]), _members(made["hosts"])
-        self.login = {"user": LOGIN_USER, "privateKey": made["login"]["private_key"]}
-        self.ends = Output.from_input(made["certificates"]).apply(_ends)
-        self.register_outputs({"hubs": self.hubs, "hosts": self.hosts, "login": self.login, "ends": self.ends})
+    ends: Ends
 
 
-class Mesh(_Foreign):
+class Mesh(Inventory, mesh.Mesh):
     """One flat, encrypted network over sites at several clouds."""
 
     def __init__(self, name: str, args: MeshInputs, opts: ResourceOptions | None = None) -> None:
-        super().__init__(f"{PACKAGE}:index:Mesh", name, None, opts)
-        values = dict(args)
-        key = values.pop("byo_private_key", None)
-        self._declare(name, _known(values), key)
+        beside = ResourceOptions(parent=opts.parent if opts else None)
+        super().__init__(name, _mesh_args(name, args, beside), opts)
+
+    def inventory(self) -> dict[str, Any]:
+        return _inventory(self)
 
 
-class Site(_Foreign):
+class Site(Inventory, ComponentResource):
     """A mesh of one site, with an authority of its own. Sites that speak to each other are one Mesh."""
 
     def __init__(self, name: str, args: SiteInputs, opts: ResourceOptions | None = None) -> None:
         super().__init__(f"{PACKAGE}:index:Site", name, None, opts)
-        values = dict(args)
-        key, called = values.pop("byo_private_key", None), values.pop("site_name", name)
-        known = _known(values)
-        self._declare(name, {**known, "sites": {called: known.pop("site")}}, key)
+        rest = {key: value for key, value in args.items() if key not in ("site", "site_name")}
+        whole = {**rest, "sites": {args.get("site_name") or name: args["site"]}}
+        child = ResourceOptions(parent=self)
+        self._mesh = mesh.Mesh(name, _mesh_args(name, whole, child), child)
+        self.register_outputs({})
+
+    def inventory(self) -> dict[str, Any]:
+        return _inventory(self._mesh)
 
 
 class Provider(ComponentProvider):
-    """The SDK's own host of components, but for mistakes in inputs: they are told without a traceback."""
+    """The SDK's own host of components, but for what it takes from a component, and for mistakes in inputs: they are
+    told without a traceback."""
 
     def __init__(self) -> None:
         super().__init__([Mesh, Site], PACKAGE, version=VERSION)
@@ -133,18 +119,29 @@ class Provider(ComponentProvider):
                 raise failed.inner from None
             raise
 
+    def get_state(self, instance: Mesh | Site, component_def: ComponentDefinition) -> dict[str, Any]:
+        return instance.inventory()
 
-def _known(inputs: Any) -> dict[str, Any]:
-    """Return inputs as a stack file's values.
+
+def _mesh_args(name: str, inputs: Mapping[str, Any], opts: ResourceOptions) -> mesh.MeshArgs:
+    """Check what would be a stack file, and sign in: a program in another language can hand over no provider instances.
 
     Raises:
-        InputPropertiesError: One comes of another resource: what is made must be known before anything is.
+        InputPropertiesError: All of its mistakes.
     """
-    if unknown := sorted(_outputs(inputs, "")):
+    values = dict(inputs)
+    login_private_key = values.pop("byo_private_key", None)
+    if unknown := sorted(_outputs(values, "")):
         reason = "must be known before anything is made. Write it down, or take it from the configuration."
         told = [{"property_path": place, "reason": reason} for place in unknown]
         raise InputPropertiesError("these inputs come of other resources; nothing was changed", told)
-    return values_of(inputs)
+    try:
+        topology = load(values_of(values), known_clouds())
+    except StackErrors as errors:
+        told = [{"property_path": error.place, "reason": f"{error.limit}. {error.cure}"} for error in errors.errors]
+        count = "one mistake" if len(told) == 1 else f"{len(told)} mistakes"
+        raise InputPropertiesError(f"its inputs have {count}; nothing was changed", told) from None
+    return mesh.MeshArgs(topology, sign_in(topology, f"{name}-", opts, login_private_key))
 
 
 def _outputs(inputs: Any, place: str) -> list[str]:
@@ -152,6 +149,17 @@ def _outputs(inputs: Any, place: str) -> list[str]:
         return [place]
     parts = inputs.items() if isinstance(inputs, dict) else enumerate(inputs) if isinstance(inputs, list) else ()
     return [found for key, value in parts for found in _outputs(value, f"{place}.{key}".lstrip("."))]
+
+
+def _inventory(made: mesh.Mesh) -> dict[str, Any]:
+    outputs = made.stack_outputs()
+    # Not by apply: what is known at preview stays so.
+    return {
+        "hubs": _members(outputs["hubs"]),
+        "hosts": _members(outputs["hosts"]),
+        "login": {"user": LOGIN_USER, "privateKey": outputs["login"]["private_key"]},
+        "ends": Output.from_input(outputs["certificates"]).apply(_ends),
+    }
 
 
 def _members(members: Mapping[str, Any]) -> dict[str, Any]:
@@ -163,7 +171,7 @@ def _access(access: Mapping[str, Any]) -> dict[str, Any]:
         "address": access["address"],
         "hostKey": access["host_key"],
         "gateway": access["gateway"],
-        "port": access.get("port", 22),
+        "port": access.get("port", SSH_PORT),
     }
 
 
