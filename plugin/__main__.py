@@ -3,7 +3,6 @@
 import sys
 from pathlib import Path
 
-# Of a checkout, whether or not it is installed.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from components.serve import main

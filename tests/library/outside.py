@@ -33,16 +33,16 @@ class Outside:
         self.directory, self.python = directory, directory / "environment" / "bin" / "python"
         # uv and setuptools leave what they build in the tree that they build from.
         tree = WorkTree(directory, "wheel").tree
-        self._uv("build", "--wheel", "--out-dir", str(directory), cwd=tree)
+        self.uv("build", "--wheel", "--out-dir", str(directory), cwd=tree)
         (self.wheel,) = directory.glob("*.whl")
-        self._uv("venv", "--python", sys.executable, str(directory / "environment"))
+        self.uv("venv", "--python", sys.executable, str(directory / "environment"))
         listing = ("--frozen", "--no-dev", "--no-hashes", "--no-emit-project", "-o", str(directory / "versions.txt"))
-        self._uv("export", *listing, cwd=tree)
+        self.uv("export", *listing, cwd=tree)
         versions = ("--constraint", str(directory / "versions.txt"))
-        self._uv("pip", "install", "--python", str(self.python), *versions, str(self.wheel))
-        shutil.rmtree(tree)
+        self.uv("pip", "install", "--python", str(self.python), *versions, str(self.wheel))
+        self.checkout = tree
 
-    def _uv(self, *arguments: str, cwd: Path | None = None) -> None:
+    def uv(self, *arguments: str, cwd: Path | None = None) -> None:
         done = subprocess.run([uv(), "--quiet", *arguments], cwd=cwd or self.directory, capture_output=True, text=True)
         assert done.returncode == 0, f"uv {' '.join(arguments)}: {done.stderr[-3000:]}"
 

@@ -65,6 +65,13 @@ def test_the_schema_is_the_same_from_a_folder_from_a_program_and_installed(outsi
     assert folder == served(str(outside.python.parent / "pulumi-resource-vcubev"))
 
 
+def test_what_a_language_host_installs_for_the_folder_is_enough(outside):
+    plugin = outside.checkout / "plugin"
+    # By "toolchain: uv" and "virtualenv: .venv" of its PulumiPlugin.yaml.
+    outside.uv("sync", "--python", sys.executable, "--python-preference", "only-system", cwd=plugin)
+    assert served(str(plugin / ".venv" / "bin" / "python"), str(plugin)) == json.loads(foreign.Provider().schema)
+
+
 def test_the_schema_has_types_down_to_a_hosts_keys_and_says_which_must_be_there():
     schema = foreign.Provider().schema
     types = {name.rpartition(":")[2]: kind for name, kind in json.loads(schema)["types"].items()}
