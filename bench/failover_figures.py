@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import statistics
 import sys
 import tempfile
@@ -15,14 +14,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from bench import one_tunnel
+from bench import documents, one_tunnel
 from tests.lab.faults.watching import WATCHED
 from tests.lab.faults.world import World, lab3
 from tests.lab.worktree import ROOT
 
 STACK = "bench-failover"
 DOCUMENT = ROOT / "docs" / "failover.md"
-BEGIN, END = "<!-- bench/failover -->", "<!-- end of bench/failover -->"
 HOSTS_UNITS = ("vcubev-hosts@udp.service", "vcubev-hosts@tcp.service")
 TWO_SECONDS, ONE_SECONDS = 3, 15  # of traffic after the fault
 console = Console(width=None if sys.stdout.isatty() else 110)
@@ -106,6 +104,8 @@ def measured(world: World, faults: list[Fault], trials: int, single: bool) -> di
 
 
 HEADINGS = ("fault", "trials", "min", "median", "max", "lost", "trials ", "min ", "median ", "max ")
+DOCUMENT_HEADINGS = ("fault", "two: trials", "min ms", "median ms", "max ms", "packets lost")
+DOCUMENT_HEADINGS += ("one: trials", "min ms", "median ms", "max ms")
 
 
 def rows(two: dict[str, list[tuple[float, int]]], one: dict[str, list[tuple[float, int]]]) -> list[list[str]]:
@@ -121,22 +121,6 @@ def rows(two: dict[str, list[tuple[float, int]]], one: dict[str, list[tuple[floa
         return f"{statistics.median(number for _, number in values):.0f}" if values else "-"
 
     return [[name, *span(two[name]), lost(two[name]), *span(one.get(name, []))] for name in two]
-
-
-def written(table: list[list[str]], command: str) -> str:
-    """Return the table for the document, with the command that makes it."""
-    heads = ["fault", "two: trials", "min ms", "median ms", "max ms", "packets lost"]
-    heads += ["one: trials", "min ms", "median ms", "max ms"]
-    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *table]
-    return "\n".join([BEGIN, f"Made by `{command}`:", "", *(f"| {' | '.join(line)} |" for line in lines), END])
-
-
-def write(text: str) -> None:
-    """Put the table into the document, in place of the one that stands there."""
-    old = DOCUMENT.read_text() if DOCUMENT.exists() else f"# Fail-over\n\n{BEGIN}\n{END}\n"
-    if BEGIN not in old:
-        old += f"\n{BEGIN}\n{END}\n"
-    DOCUMENT.write_text(re.sub(f"{re.escape(BEGIN)}.*{re.escape(END)}", lambda _: text, old, flags=re.DOTALL))
 
 
 def main(
@@ -171,7 +155,9 @@ def main(
         table.add_row(*row)
     console.print(table)
     if into_docs:
-        write(written(rows(two, one), f"bench/failover --trials {trials} --single-trials {single_trials} --write"))
+        command = f"bench/failover --trials {trials} --single-trials {single_trials} --write"
+        text = documents.table(DOCUMENT_HEADINGS, rows(two, one))
+        documents.write(DOCUMENT, "bench/failover", "Fail-over", command, text)
 
 
 if __name__ == "__main__":

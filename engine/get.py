@@ -149,7 +149,7 @@ def built(target: Path) -> None:
 
 def go_build(directory: str, package: str, target: Path, stamp: str) -> None:
     """Build one package, telling now and then that it still goes on."""
-    say(f"building {target.name} {VERSION} from Go modules (some minutes, once)")
+    say(f"building {target.name} from Go modules (some minutes, once)")
     command = ["go", "build", "-trimpath", "-ldflags", f"-s -w {stamp}", "-o", str(target), package]
     started = time.monotonic()
     with tempfile.TemporaryFile("w+") as log:

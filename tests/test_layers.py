@@ -21,6 +21,8 @@ ARROWS = {
     "pki": {"revocation", "model"},
     "revocation": {"model"},
     "lean": set(),
+    "foreign": {"mesh", "machine", "clouds", "model"},
+    "serve": {"foreign", "lean"},
     "clouds": {"clouds", "model"},
     "model": {"model"},
 }

@@ -181,20 +181,29 @@ def open_cloud(site: SiteView, account: Account) -> CloudApi:
     return _module(site.cloud).Cloud(site, account)
 
 
-def sign_in(topology: Topology) -> dict[str, Account]:
+def sign_in(
+    topology: Topology,
+    prefix: str = "",
+    opts: ResourceOptions | None = None,
+    login_private_key: Input[str] | None = None,
+) -> dict[str, Account]:
     """Make one provider instance for each cloud, account and region; called by the program, never by a component.
+
+    Args:
+        prefix: What the instances' names begin with; a program with two meshes needs one.
+        login_private_key: By which brought machines are first reached; if it is not given, the configuration's.
 
     Returns:
         Site name -> what to hand to it.
     """
     made: dict[str, tuple[ProviderResource, ...]] = {}
-    login_private_key = Config("vcubev").get_secret("byo_private_key")
+    login_private_key = login_private_key or Config("vcubev").get_secret("byo_private_key")
     accounts = {}
     for site in topology.sites:
         name = "-".join(filter(None, (site.cloud, site.account, site.region)))
         make = getattr(_module(site.cloud), "provider", None)
         if name not in made:
-            made[name] = () if make is None else (make(name, site, ResourceOptions()),)
+            made[name] = () if make is None else (make(f"{prefix}{name}", site, opts or ResourceOptions()),)
         accounts[site.name] = Account(made[name], login_private_key)
     return accounts
 

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from pulumi import CustomResource, Input, Output, ResourceOptions
+from pulumi import CustomResource, Input, Output, ProviderResource, ResourceOptions
 
 # A successor takes over its predecessor's name and address, so the two cannot stand side by side.
 ONE_AT_A_TIME = ResourceOptions(delete_before_replace=True)
+
+
+class Provider(ProviderResource):
+    """An instance of the plugin, for programs that give each site one of its own. All are this one computer."""
+
+    def __init__(self, name: str, opts: ResourceOptions | None = None) -> None:
+        super().__init__("lab", name, {}, opts)
 
 
 class Network(CustomResource):

@@ -1,0 +1,1 @@
+"""Other networks, in lab machines that are plain Debian."""
