@@ -30,6 +30,9 @@ HOST_UNITS = (
     "vcubev-paths.service",
 )
 
+HUB_AGENT = ("counters.py", "ends.py", "hub.py", "metrics.py", "sessions.py")
+HOST_AGENT = ("choice.py", "counters.py", "metrics.py", "paths.py", "telling.py", "tunnels.py", "validity.py")
+
 HOOKS = "/usr/local/lib/vcubev"
 PKI = "/etc/vcubev/pki"
 UNITS = "/etc/systemd/system"
@@ -80,7 +83,7 @@ def hub_files(
             f"{HOOKS}/{part}": copied(f"agents/{part}", "0644", (*agent, *routes))
             for part in ("bird.py", "notify.py", "plan.py")
         },
-        **{f"{HOOKS}/{part}": copied(f"agents/{part}", "0644", agent) for part in ("ends.py", "hub.py")},
+        **{f"{HOOKS}/{part}": copied(f"agents/{part}", "0644", agent) for part in HUB_AGENT},
         f"{HOOKS}/routes.py": copied("agents/routes.py", "0644", routes),
         f"{UNITS}/vcubev-routes.service": rendered("systemd/vcubev-routes.service.j2", {}, routes),
         f"{UNITS}/vcubev-hub.service": rendered("systemd/vcubev-hub.service.j2", {}, agent),
@@ -189,10 +192,7 @@ def host_files(
         **files,
         "/etc/vcubev/paths.json": json_file(config, agent),
         "/etc/vcubev/path.conf": rendered("openvpn/path.conf.j2", values, (BOTH_PATHS,)),
-        **{
-            f"{HOOKS}/{part}": copied(f"agents/{part}", "0644", agent)
-            for part in ("choice.py", "paths.py", "tunnels.py")
-        },
+        **{f"{HOOKS}/{part}": copied(f"agents/{part}", "0644", agent) for part in HOST_AGENT},
         f"{UNITS}/vcubev-path@.service": rendered("systemd/vcubev-path@.service.j2", {}, (BOTH_PATHS,)),
         f"{UNITS}/vcubev-turn@.service": rendered("systemd/vcubev-turn@.service.j2", {}),
         f"{UNITS}/vcubev-turn@.socket": rendered(
