@@ -10,7 +10,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from components.model.policy import families
+from components.model.policy import METRICS_PORT, families
 from components.model.topology import FIRST_ASN, LINK_PORTS
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
@@ -36,6 +36,7 @@ CONSTANTS = {
     "LINK_PORTS": LINK_PORTS,
     # RFC 8092; never leaves the site of the hub that has set it.
     "FROM_CORE": f"({FIRST_ASN}, 0, 1)",
+    "METRICS_PORT": METRICS_PORT,
     "CRL": "/run/vcubev-crl/crl.pem",  # checked by refuse.py, on a tmpfs
 }
 
