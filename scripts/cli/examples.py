@@ -6,7 +6,12 @@ import typer
 
 EXAMPLES = {
     "up": ("vcubev up lab", "vcubev up mine --yes --json"),
-    "status": ("vcubev status lab", "vcubev status mine --json | jq .well"),
+    "status": (
+        "vcubev status lab",
+        "vcubev status lab --watch",
+        "vcubev status mine --between-hosts",
+        "vcubev status mine --json | jq .well",
+    ),
     "down": ("vcubev down lab",),
     "drain": ("vcubev drain oregon/a --stack mine", "vcubev drain oregon/a --stack mine --undo"),
     "cost": ("vcubev cost mine", "vcubev cost mine --diff"),

@@ -1,7 +1,7 @@
 """What a stack looks like at one moment: the one form in which `status`, `topology` and the dashboard have it.
 
-Members are called by their names, a hub's is "site/hub". Times are ISO 8601 in UTC. What could not be asked is None, and
-`unseen` says why. docs/status.schema.json is made of this file.
+Members are called by their names, a hub's is "site/hub". Times are ISO 8601 in UTC. What could not be asked is None,
+and `unseen` says why. docs/status.schema.json is made of this file.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-# What a member is. Only a hub: drained, unfit. Only a host: cut off, carried (the hubs have it, SSH does not reach it),
-# away (a laptop that is off).
-UP, DRAINED, UNFIT, CUT_OFF, CARRIED, AWAY, DOWN = "up", "drained", "unfit", "cut off", "carried", "away", "down"
+# What a member is. Of a hub only: drained, unfit. Of a host only: cut off, away (a laptop that is off). Out of sight:
+# other members have it, but SSH does not reach it.
+UP, DRAINED, UNFIT, CUT_OFF, HIDDEN, AWAY, DOWN = "up", "drained", "unfit", "cut off", "out of sight", "away", "down"
 ESTABLISHED = "Established"
 # How a round trip was measured.
 TUNNEL, UNDERLAY, LINK, OVERLAY4, OVERLAY6 = "tunnel", "underlay", "link", "ipv4", "ipv6"
