@@ -155,7 +155,7 @@ def _sights(hosts: list[Host], inventory: Inventory, answers: Mapping[str, Answe
         for path in host.paths:
             sights.setdefault(path.hub, set()).add(path.alive)
     for name in inventory.hubs:
-        if not answers[name].why:
+        if not answers[name].why and not _silent(answers[name]):
             for link in (answers[name].state or {}).get("links", ()):
                 sights.setdefault(link["peer"], set()).add(link["bfd"] == "Up")
     return sights
@@ -169,14 +169,15 @@ def _hub(member: Member, answer: Answer, sights: set[bool], moment: float) -> Hu
         return Hub(**own, state=DOWN, why=f"SSH: {answer.why}")
     if sights == {False} and answer.asked > answer.answered and moment - answer.asked > HANGING_SECONDS:
         return Hub(**own, state=DOWN, why="it answers nobody")
-    state, silent = answer.state or {}, _silent(answer)
-    draining = bool(state.get("draining"))
-    fit = bool(state.get("fit")) and not silent
-    ends = state.get("ends", {})
+    if silent := _silent(answer):
+        # What it said last is no longer so.
+        return Hub(**own, state=UNFIT, why=silent, **_facts(answer.facts))
+    state = answer.state or {}
+    draining, fit, ends = bool(state.get("draining")), bool(state.get("fit")), state.get("ends", {})
     return Hub(
         **own,
-        state=UP if fit else DRAINED if draining and not silent else UNFIT,
-        why="" if fit else silent or ", ".join(state.get("reasons", ())),
+        state=UP if fit else DRAINED if draining else UNFIT,
+        why="" if fit else ", ".join(state.get("reasons", ())),
         draining=draining,
         preferred=state.get("preferred"),
         carried=state.get("carried"),
@@ -213,7 +214,7 @@ def _counters(state: Mapping[str, Any]) -> Counters | None:
 def _round_trips(inventory: Inventory, answers: Mapping[str, Answer]) -> list[RoundTrip]:
     found = []
     for name, answer in sorted(answers.items()):
-        if answer.why:
+        if answer.why or _silent(answer):
             continue
         if name in inventory.hubs:
             found += [RoundTrip(name, peer, LINK, ms) for peer, ms in sorted(answer.link_ms.items())]

@@ -148,7 +148,7 @@ def _links(snapshot: Snapshot) -> Iterator[Table]:
         yield _table("Links", "link", "BGP", "BFD", "since", "ms", rows=rows)
 
 
-def _matrices(snapshot: Snapshot, width: int) -> Iterator[Table]:
+def _matrices(snapshot: Snapshot, width: int) -> Iterator[RenderableType]:
     hubs = [hub.name for hub in snapshot.hubs]
     near: dict[tuple[str, str], RoundTrip] = {}
     for trip in snapshot.round_trips:
@@ -159,8 +159,9 @@ def _matrices(snapshot: Snapshot, width: int) -> Iterator[Table]:
     cells = {ends: milliseconds(trip.ms) + ("'" if trip.by == UNDERLAY else "") for ends, trip in near.items()}
     sources = [name for name in snapshot.names if any((name, hub) in cells for hub in hubs)]
     if sources:
-        legend = " (' by the underlay: no tunnel)" if any("'" in cell for cell in cells.values()) else ""
-        yield from _split(f"Round trips to hubs, ms{legend}", sources, hubs, cells, width)
+        yield from _split("Round trips to hubs, ms", sources, hubs, cells, width)
+        if any("'" in cell for cell in cells.values()):
+            yield Text("' by the underlay: there is no tunnel\n", style="dim")
     pairs = [trip for trip in snapshot.round_trips if trip.by in (OVERLAY4, OVERLAY6)]
     if pairs:
         hosts = [host.name for host in snapshot.hosts if not host.unmanaged]
@@ -205,10 +206,10 @@ def _lines(snapshot: Snapshot) -> Iterator[RenderableType]:
     troubled = [f"[red]{escape(trouble.member)}[/]: {escape(trouble.why)}" for trouble in snapshot.troubles]
     if troubled:
         yield Text.from_markup("[bold]Not well[/]\n" + "\n".join(troubled))
-    unseen = [f"{trouble.member}: {trouble.why}" for trouble in snapshot.unseen]
-    if unseen:
-        told = "What they do not say is missing above; what others know of them is there."
-        yield Text.from_markup(f"[bold]Not seen[/]. {told}\n" + escape("\n".join(unseen)))
+    if snapshot.unseen:
+        names = ", ".join(escape(trouble.member) for trouble in snapshot.unseen)
+        told = "What they would say themselves is missing above; what others know of them is there."
+        yield Text.from_markup(f"[bold]Not seen[/] {names}. {told}")
     elif snapshot.well:
         yield Text.from_markup("[green]All is well.[/]")
 

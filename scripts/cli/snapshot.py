@@ -6,8 +6,11 @@ and `unseen` says why. docs/status.schema.json is made of this file.
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from pydantic import TypeAdapter
 
 # What a member is. Of a hub only: drained, unfit. Of a host only: cut off, away (a laptop that is off). Out of sight:
 # other members have it, but SSH does not reach it.
@@ -182,3 +185,12 @@ class Snapshot:
     @property
     def names(self) -> list[str]:
         return [member.name for member in (*self.hubs, *self.hosts)]
+
+
+def main() -> None:
+    """Print the form that programs are given, as JSON Schema."""
+    print(json.dumps(TypeAdapter(Snapshot).json_schema(), indent=1))
+
+
+if __name__ == "__main__":
+    main()
