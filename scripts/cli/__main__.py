@@ -23,6 +23,7 @@ from scripts.cli import (
     join_command,
     lab,
     status_command,
+    targets_command,
     topology_command,
 )
 from scripts.cli.cost import as_json, difference, planned, running, show_cost, show_difference, unknown
@@ -206,6 +207,7 @@ app.command("place")(cloud_commands.place_site)
 app.command()(cloud_commands.leftovers)
 app.command()(status_command.status)
 app.command()(topology_command.topology)
+app.command()(targets_command.targets)
 app.command()(access_commands.ssh)
 app.command("ssh-config")(access_commands.ssh_config)
 app.command()(access_commands.inventory)

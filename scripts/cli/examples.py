@@ -36,6 +36,7 @@ EXAMPLES = {
         "vcubev ssh db-1 --via paris/a --stack mine -- uptime",
     ),
     "ssh-config": ("vcubev ssh-config mine >> ~/.ssh/config", "vcubev ssh-config mine -d /run/keys/mine"),
+    "targets": ("vcubev targets mine -o /etc/prometheus/vcubev/mine.json",),
     "inventory": ("vcubev inventory mine > hosts.yaml", "vcubev inventory mine --list"),
     "join-bundle": (
         "vcubev add host laptop-1 --unmanaged --role staff --site paris",
@@ -87,7 +88,7 @@ EXAMPLES = {
     "lab image": ("vcubev lab image",),
 }
 PANELS = {
-    "The network": ("up", "status", "topology", "drain", "rotate", "down", "exposure", "env"),
+    "The network": ("up", "status", "topology", "drain", "rotate", "down", "exposure", "targets", "env"),
     "The stack file": ("init", "add", "remove", "move", "rename", "policy"),
     "Machines": ("ssh", "ssh-config", "inventory", "join-bundle", "lab"),
     "Clouds": ("cost", "place", "leftovers"),
