@@ -84,4 +84,6 @@ class Host(ComponentResource):
             HOST_UNITS,
             ResourceOptions(parent=self, depends_on=[*services, *(hub.installed for hub in args.own_hubs)]),
         )
+        after = ResourceOptions(parent=self, depends_on=[self.installed])
+        self.machine.serve_metrics(name, "host", args.host, args.overlay, args.policy, after)
         self.register_outputs({"address": str(args.host.address.ipv4)})

@@ -95,5 +95,7 @@ class Hub(ComponentResource):
             ResourceOptions(parent=self, depends_on=[refusals, *services, *([args.after] if args.after else [])]),
             rolling=True,
         )
+        after = ResourceOptions(parent=self, depends_on=[self.installed])
+        self.machine.serve_metrics(name, "hub", args.hub, args.overlay, args.policy, after)
         self.endpoint = self.machine.address
         self.register_outputs({"endpoint": self.endpoint})

@@ -26,9 +26,9 @@ from components.model.boot import (
 )
 from components.model.bundle import RUN_INSTALLER, pack
 from components.model.files import FileSpec
-from components.model.policy import Service
-from components.model.render import service_files
-from components.model.topology import SSH_PORT, BroughtMachine
+from components.model.policy import Policy, Service
+from components.model.render import METRICS_UNITS, metrics_files, service_files
+from components.model.topology import SSH_PORT, BroughtMachine, HostView, HubView, Overlay
 from components.pki import Authority
 
 LOGIN_USER = "vcubev"
@@ -180,6 +180,14 @@ class Machine(ComponentResource):
             )
             for service in services
         ]
+
+    def serve_metrics(
+        self, name: str, kind: str, member: HubView | HostView, overlay: Overlay, policy: Policy, opts: ResourceOptions
+    ) -> None:
+        """Let those who may ask this member for its metrics, where the stack file names any."""
+        if policy.metrics is not None:
+            render = partial(metrics_files, kind, member, overlay, policy.metrics)
+            self.install(f"{name}-metrics", "metrics", render, {}, METRICS_UNITS, opts, remove=True)
 
     @property
     def _boot_seconds(self) -> int:

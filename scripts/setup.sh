@@ -35,6 +35,8 @@ ensure_packages() {
   local done=0
   { apt-get update && apt-get install -y --no-install-recommends "${lacking[@]}"; } >"$log" 2>&1 </dev/null || done=$?
   [ -z "$guarded" ] || rm -f "$guard"
+  # The only one that would listen on every address after the next boot.
+  [[ " ${lacking[*]} " != *" prometheus "* ]] || systemctl disable --quiet prometheus.service 2>/dev/null || :
   [ "$done" = 0 ] || fail "apt-get failed: $(tail -n 20 "$log")"
   rm -f "$log"
 }

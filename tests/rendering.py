@@ -68,6 +68,17 @@ def packet_filters(topology):
     return found
 
 
+def metrics():
+    """What members serve to who asks for their metrics: machine -> their files, with the main packet filter."""
+    topology = load({**BASE, "metrics": {"from": ["db", "host:web-2"]}}, ("lab",))
+    found = {}
+    for kind, member in (("hub", topology.hubs[0]), ("host", topology.hosts[0])):
+        files = render.metrics_files(kind, member, topology.overlay, topology.policy.metrics)
+        name = member.key if kind == "hub" else member.name
+        found[f"metrics:{name}"] = packet_filters(topology)[name] | files
+    return found
+
+
 def gateway_filter():
     """The packet filter of a hub by which its site's private machines go out, and whose SSH has another port."""
     own = BroughtMachine("192.0.2.1", "admin", "ssh-ed25519 AAAA", 2222)
@@ -115,7 +126,7 @@ def user_data():
 MACHINES = {hub.key: hub_bundle(hub) for hub in TOPOLOGY.hubs} | {
     host.name: host_bundle(host) for host in TOPOLOGY.hosts
 }
-MACHINES |= walls()
+MACHINES |= walls() | metrics()
 # The agents are programs with tests of their own, the same on every machine.
 EVERY_FILE = [
     (machine, path) for machine, files in sorted(MACHINES.items()) for path in sorted(files) if not path.endswith(".py")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from components.model.policy import families
+from components.model.policy import METRICS_PORT, families
 from components.model.topology import FIRST_ASN, LINK_PORTS
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
@@ -37,6 +37,7 @@ CONSTANTS = {
     # RFC 8092: what a leaf has from the core, told within its site only; what a hub of the core has from a leaf.
     "FROM_CORE": f"({FIRST_ASN}, 0, 1)",
     "FROM_LEAF": f"({FIRST_ASN}, 0, 2)",
+    "METRICS_PORT": METRICS_PORT,
     "CRL": "/run/vcubev-crl/crl.pem",  # checked by refuse.py, on a tmpfs
 }
 

@@ -14,6 +14,9 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, collap
 SSH_PORT = 22
 PING = "ping"
 PROTOCOLS = ("tcp", "udp")
+METRICS_PORT = 9190  # not 9100: a machine of the user's own may have an exporter already
+# No name that a stack file could give to a service of its own.
+METRICS_SERVICE = "vcubev_metrics"
 
 
 @dataclass(frozen=True, order=True)
@@ -92,6 +95,7 @@ class Policy:
     ping: bool = True
     log: bool = True
     expectations: tuple[Expectation, ...] = ()
+    metrics: Service | None = None  # who may ask every member for its metrics; None: no member has any
 
     def everywhere(self) -> tuple[Service, ...]:
         """Return what is part of every machine's packet filter."""
@@ -107,6 +111,8 @@ class Policy:
             serving: The address of a host that wants only what it serves itself.
         """
         found: list[Service] = []
+        if self.metrics is not None and self.enforced and serving is None:
+            found.append(self.metrics)  # through hubs; a member's own door is part of what serves them
         for service in self.services:
             if service.everywhere or (serving is not None and not service.on.holds(serving)):
                 continue
@@ -144,6 +150,10 @@ def decide(
         protocol: "tcp", "udp" or "icmp", the last for an echo request.
         port: The target's; None for icmp.
     """
+    if policy.metrics is not None and protocol == "tcp" and port == METRICS_PORT:
+        asks = next((party for party in policy.metrics.sources if party.holds(source)), None)
+        reason = f"from {asks.name}" if asks else "no source of theirs, and no service has their port"
+        return Verdict(asks is not None, f"metrics: {reason}")
     if not policy.enforced:
         return Verdict(True, "the stack file declares no services: all is open within the overlay")
     if protocol == "icmp":

@@ -30,6 +30,12 @@ HOST_UNITS = (
     "vcubev-paths.service",
 )
 
+METRICS_UNITS = ("vcubev-metrics.service",)
+# Where agents tell how they are.
+AGENT_DIRECTORIES = {"hub": "/run/vcubev-hub", "host": "/run/vcubev-paths"}
+HUB_AGENT = ("counters.py", "ends.py", "hub.py", "metrics.py", "sessions.py")
+HOST_AGENT = ("choice.py", "counters.py", "metrics.py", "paths.py", "telling.py", "tunnels.py", "validity.py")
+
 HOOKS = "/usr/local/lib/vcubev"
 PKI = "/etc/vcubev/pki"
 UNITS = "/etc/systemd/system"
@@ -80,7 +86,7 @@ def hub_files(
             f"{HOOKS}/{part}": copied(f"agents/{part}", "0644", (*agent, *routes))
             for part in ("bird.py", "notify.py", "plan.py")
         },
-        **{f"{HOOKS}/{part}": copied(f"agents/{part}", "0644", agent) for part in ("ends.py", "hub.py")},
+        **{f"{HOOKS}/{part}": copied(f"agents/{part}", "0644", agent) for part in HUB_AGENT},
         f"{HOOKS}/routes.py": copied("agents/routes.py", "0644", routes),
         f"{UNITS}/vcubev-routes.service": rendered("systemd/vcubev-routes.service.j2", {}, routes),
         f"{UNITS}/vcubev-hub.service": rendered("systemd/vcubev-hub.service.j2", {}, agent),
@@ -146,6 +152,23 @@ def service_files(kind: str, service: Service) -> dict[str, FileSpec]:
     return {f"/etc/vcubev/services/{service.name}.nft": FileSpec(rules, on_change=(LOAD_FILTER,))}
 
 
+def metrics_files(kind: str, member: HubView | HostView, overlay: Overlay, metrics: Service) -> dict[str, FileSpec]:
+    """Return what serves a member's metrics to those who may ask, and to nobody else.
+
+    Args:
+        kind: "host" or "hub".
+    """
+    unit = METRICS_UNITS[0]
+    values = {"member": member, "overlay": overlay, "directory": AGENT_DIRECTORIES[kind]}
+    return {
+        "/etc/vcubev/doors/metrics.nft": rendered(
+            "nftables/metrics-door.nft.j2", {"member": member, "metrics": metrics}, (LOAD_FILTER,)
+        ),
+        f"{HOOKS}/get-exporter": copied("hooks/get-exporter"),
+        f"{UNITS}/{unit}": rendered("systemd/vcubev-metrics.service.j2", values, (f"restart {unit}",)),
+    }
+
+
 def link_files(own: HubView, peer: HubView, link: LinkView, peer_endpoint: str) -> dict[str, FileSpec]:
     """Return one end of a link: the tunnel and the routing session over it.
 
@@ -190,10 +213,7 @@ def host_files(
         **files,
         "/etc/vcubev/paths.json": json_file(config, agent),
         "/etc/vcubev/path.conf": rendered("openvpn/path.conf.j2", values, (BOTH_PATHS,)),
-        **{
-            f"{HOOKS}/{part}": copied(f"agents/{part}", "0644", agent)
-            for part in ("choice.py", "paths.py", "tunnels.py")
-        },
+        **{f"{HOOKS}/{part}": copied(f"agents/{part}", "0644", agent) for part in HOST_AGENT},
         f"{UNITS}/vcubev-path@.service": rendered("systemd/vcubev-path@.service.j2", {}, (BOTH_PATHS,)),
         f"{UNITS}/vcubev-turn@.service": rendered("systemd/vcubev-turn@.service.j2", {}),
         f"{UNITS}/vcubev-turn@.socket": rendered(

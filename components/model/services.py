@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from typing import Annotated
 
@@ -11,20 +12,35 @@ from pydantic import Field, StrictBool, StrictStr
 
 from components.model.addressing import HUBS_BLOCK, role_prefix_ipv4, role_prefix_ipv6
 from components.model.entries import Entry
-from components.model.policy import OPEN, PROTOCOLS, SSH_PORT, Expectation, Party, Policy, Ports, Service
+from components.model.policy import (
+    METRICS_PORT,
+    METRICS_SERVICE,
+    OPEN,
+    PROTOCOLS,
+    SSH_PORT,
+    Expectation,
+    Party,
+    Policy,
+    Ports,
+    Service,
+)
 from components.model.reading import StackReader
 from components.model.topology import Overlay, Role, SiteView
 
 PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?/(tcp|udp)")
 HIGHEST_PORT = 65_535
 KINDS = ("role", "host", "site")
-SERVICE_KEYS = ("services", "policy", "tests")
+SERVICE_KEYS = ("services", "policy", "tests", "metrics")
 Place = tuple[str, ...]
 
 
 class ServiceEntry(Entry):
     on: StrictStr
     ports: Annotated[list[StrictStr], Field(min_length=1)]
+    sources: Annotated[list[StrictStr], Field(min_length=1, alias="from")]
+
+
+class MetricsEntry(Entry):
     sources: Annotated[list[StrictStr], Field(min_length=1, alias="from")]
 
 
@@ -73,12 +89,12 @@ class ServicesSection:
     def read(self, values: Mapping[str, object]) -> Policy:
         """Return the policy that a stack's values declare."""
         entry = self._reader.entry(PolicyEntry, values.get("policy"), "policy") or PolicyEntry()
-        declared = values.get("services")
+        declared, metrics = values.get("services"), self._metrics(values.get("metrics"))
         if declared is None:
             if values.get("policy") is not None or values.get("tests") is not None:
                 cure = "Declare services; an empty map, services: {}, closes all."
                 self._reader.note(("services",), None, "is missing, without which all is open", cure)
-            return OPEN
+            return replace(OPEN, metrics=metrics)
         services = [
             service
             for name, written in self._reader.section(ServiceEntry, declared, "services").items()
@@ -91,7 +107,24 @@ class ServicesSection:
                 (role_prefix_ipv6(self._overlay.ipv6, HUBS_BLOCK),),
             )
             services.append(Service("ssh-from-hubs", self._any, (Ports("tcp", SSH_PORT, SSH_PORT),), (hubs,), True))
-        return Policy(True, tuple(services), entry.ping, entry.log, tuple(self._expectations(values.get("tests"))))
+        for service in services if metrics else ():
+            if any(ports.holds("tcp", METRICS_PORT) for ports in service.ports):
+                limit, cure = "is the port of every member's metrics", "Choose another, or take vcubev:metrics out."
+                self._reader.note(("services", service.name, "ports"), f"{METRICS_PORT}/tcp", limit, cure)
+        expectations = tuple(self._expectations(values.get("tests")))
+        return Policy(True, tuple(services), entry.ping, entry.log, expectations, metrics)
+
+    def _metrics(self, declared: object) -> Service | None:
+        """Return who may ask every member for its metrics."""
+        entry = self._reader.entry(MetricsEntry, declared, "metrics") if declared is not None else None
+        if entry is None:
+            return None
+        # No sites: a host more in one would change every member's packet filter.
+        named = [
+            self._party(text, ("metrics", "from", str(n)), ("role", "host")) for n, text in enumerate(entry.sources)
+        ]
+        sources = tuple(party for party in named if party is not None)
+        return Service(METRICS_SERVICE, self._any, (Ports("tcp", METRICS_PORT, METRICS_PORT),), sources)
 
     def _service(self, name: str, entry: ServiceEntry) -> Service | None:
         place = ("services", name)

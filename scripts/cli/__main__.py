@@ -22,6 +22,8 @@ from scripts.cli import (
     init_command,
     join_command,
     lab,
+    status_command,
+    targets_command,
     topology_command,
 )
 from scripts.cli.cost import as_json, difference, planned, running, show_cost, show_difference, unknown
@@ -101,19 +103,6 @@ def up(name: StackName = "lab", yes: Yes = False, as_data: Json = False) -> None
     told = ", ".join(f"{count} {change}" for change, count in sorted(changes.items()))
     console.print(f"[bold]{f'Changed: {told}' if told else 'Nothing changed.'}[/] ({time.monotonic() - started:.0f} s)")
     _look(stack, {"changes": changes, "seconds": round(time.monotonic() - started, 1)} if as_data else None)
-
-
-@app.command()
-def status(name: StackName = "lab", as_data: Json = False) -> None:
-    """Show a stack's hosts and who reaches whom. Changes nothing.
-
-    Exit codes: 0 all is well; 1 it is not up; 2 mistakes in the stack file; 3 something is not reached.
-    """
-    stack = checked(name)
-    if not stack.exists():
-        errors.print(f"Stack {name} is not up.")
-        raise typer.Exit(FAILED)
-    _look(stack, {} if as_data else None)
 
 
 @app.command()
@@ -216,7 +205,9 @@ app.command()(exposure)
 app.add_typer(rotations, name="rotate")
 app.command("place")(cloud_commands.place_site)
 app.command()(cloud_commands.leftovers)
+app.command()(status_command.status)
 app.command()(topology_command.topology)
+app.command()(targets_command.targets)
 app.command()(access_commands.ssh)
 app.command("ssh-config")(access_commands.ssh_config)
 app.command()(access_commands.inventory)

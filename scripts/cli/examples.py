@@ -6,7 +6,12 @@ import typer
 
 EXAMPLES = {
     "up": ("vcubev up lab", "vcubev up mine --yes --json"),
-    "status": ("vcubev status lab", "vcubev status mine --json | jq .well"),
+    "status": (
+        "vcubev status lab",
+        "vcubev status lab --watch",
+        "vcubev status mine --between-hosts",
+        "vcubev status mine --json | jq .well",
+    ),
     "down": ("vcubev down lab",),
     "drain": ("vcubev drain oregon/a --stack mine", "vcubev drain oregon/a --stack mine --undo"),
     "cost": ("vcubev cost mine", "vcubev cost mine --diff"),
@@ -31,6 +36,7 @@ EXAMPLES = {
         "vcubev ssh db-1 --via paris/a --stack mine -- uptime",
     ),
     "ssh-config": ("vcubev ssh-config mine >> ~/.ssh/config", "vcubev ssh-config mine -d /run/keys/mine"),
+    "targets": ("vcubev targets mine -o /etc/prometheus/vcubev/mine.json",),
     "inventory": ("vcubev inventory mine > hosts.yaml", "vcubev inventory mine --list"),
     "join-bundle": (
         "vcubev add host laptop-1 --unmanaged --role staff --site paris",
@@ -82,7 +88,7 @@ EXAMPLES = {
     "lab image": ("vcubev lab image",),
 }
 PANELS = {
-    "The network": ("up", "status", "topology", "drain", "rotate", "down", "exposure", "env"),
+    "The network": ("up", "status", "topology", "drain", "rotate", "down", "exposure", "targets", "env"),
     "The stack file": ("init", "add", "remove", "move", "rename", "policy"),
     "Machines": ("ssh", "ssh-config", "inventory", "join-bundle", "lab"),
     "Clouds": ("cost", "place", "leftovers"),

@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from components.model.topology import HostView, HubView, SiteView, Topology
+from scripts.cli.snapshot import AWAY, CUT_OFF, DOWN, DRAINED, HIDDEN, LINK, UNFIT, UP, Snapshot
 
 # Upper ends in milliseconds of what is near, and of what is far; beyond that it is very far.
 NEAR_MS, FAR_MS = 30.0, 120.0
-PLANNED, UP, DOWN, UNFIT, UNSEEN = "planned", "up", "down", "unfit", "unseen"
+PLANNED, UNSEEN = "planned", "unseen"  # beside UP, DOWN and UNFIT
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,25 @@ class Picture:
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def seen(snapshot: Snapshot) -> Seen:
+    """Return what a picture shows of a snapshot."""
+    states = {DRAINED: UNFIT, HIDDEN: UNFIT, CUT_OFF: DOWN}
+    # A laptop that is away is nothing to worry about.
+    there = [member for member in (*snapshot.hubs, *snapshot.hosts) if member.state != AWAY]
+    tunnels = {}
+    for host in snapshot.hosts:
+        paths = [Tunnel(path.hub, path.carries, path.alive, path.rtt_ms, path.loss) for path in host.paths]
+        # Of one that does not speak itself, as the hubs have it.
+        told = [Tunnel(hub, at == 0, True) for at, hub in enumerate((host.primary, host.spare)) if hub]
+        tunnels[host.name] = tuple(paths or told)
+    return Seen(
+        {member.name: states.get(member.state, member.state) for member in there},
+        {member.name: member.why for member in there if member.why},
+        tunnels,
+        {(trip.source, trip.target): trip.ms for trip in snapshot.round_trips if trip.by == LINK},
+    )
 
 
 def drawn(stack: str, topology: Topology, seen: Seen | None = None, with_hosts: bool = True) -> Picture:

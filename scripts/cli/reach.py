@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shlex
-from collections.abc import Collection, Iterable
+import re
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import asyncssh
 
@@ -21,7 +22,8 @@ COMMAND_TIMEOUT_SECONDS = 60
 JOIN_TIMEOUT_SECONDS = 60
 POLL_SECONDS = 0.5
 # One lost packet is no lost path: up to 4 tries, 300 ms apart.
-PING = "ping -q -c 4 -i 0.3 -W 1"
+PING = "ping -n -q -c 4 -i 0.3 -W 1"
+ROUND_TRIP = re.compile(r"^(\d+) .*?= ([\d.]+)/[\d.]+/", re.MULTILINE)
 # A table that has never held a route is an error to `ip`, which then prints half a list.
 SHOW_HOSTS = f"shown=$(ip -j route show table {CONSTANTS['HOSTS_TABLE']} 2>/dev/null) && echo \"$shown\" || echo '[]'"
 
@@ -41,6 +43,35 @@ class Findings:
     def all_well(self, inventory: Inventory) -> bool:
         seen = not self.unreachable and set(self.carrier) == set(inventory.hosts)
         return seen and all(self.reached.values()) and all(self.logins.values())
+
+
+class Unreachable(Exception):
+    """SSH does not reach a machine; carries the reason."""
+
+
+def all_at_once(pings: Mapping[int, str]) -> str:
+    """Return a command that prints, for each of some pings, its number and its last line."""
+    parts = (f"echo {at} $({ping} 2>/dev/null | tail -n 1)" for at, ping in pings.items())
+    return f"{' & '.join(parts)} & wait" if pings else "true"
+
+
+def round_trips(printed: str) -> dict[int, float]:
+    """Read what `all_at_once` printed: number -> the shortest round trip in milliseconds, if any came back."""
+    return {int(number): float(rtt) for number, rtt in ROUND_TRIP.findall(printed)}
+
+
+def places(routes: Mapping[str, Iterable[Mapping[str, Any]]]) -> dict[str, list[str]]:
+    """Return overlay address -> hubs that have it, that which has its traffic first.
+
+    Args:
+        routes: Hub -> the routes of its hosts, as `ip` prints them.
+    """
+    # The higher mobility number has the traffic.
+    found: dict[str, list[tuple[int, str]]] = {}
+    for hub, its in routes.items():
+        for route in its:
+            found.setdefault(route["dst"], []).append((route.get("metric", 0), hub))
+    return {address: [hub for _, hub in sorted(numbers, reverse=True)] for address, numbers in found.items()}
 
 
 class Observer:
@@ -65,20 +96,52 @@ class Observer:
             await asyncio.gather(*[self._try(member, findings) for member in wanted])
 
     async def _try(self, member: Member, findings: Findings) -> None:
-        access, through = member.ssh, member.ssh.gateway
-        if through and through not in self.connections:
-            # Its tunnels may well stand: then over the overlay, by any other hub.
-            access, through = replace(access, address=member.ipv4), next(iter(self.connected_hubs()), "")
-            if not through:
-                findings.unreachable[member.name] = f"its gateway {member.ssh.gateway} is not reachable"
-                return
         try:
-            tunnel = self.connections[through] if through else None
-            self.connections[member.name] = await self._open(access, tunnel)
-        except (OSError, asyncssh.Error, TimeoutError) as problem:
-            findings.unreachable[member.name] = str(problem) or type(problem).__name__
+            await self.connect_to(member)
+        except Unreachable as problem:
+            findings.unreachable[member.name] = str(problem)
 
-    async def _open(self, access: Access, tunnel: asyncssh.SSHClientConnection | None) -> asyncssh.SSHClientConnection:
+    async def connect_to(
+        self, member: Member, seconds: float = CONNECT_TIMEOUT_SECONDS, over_overlay: bool = False
+    ) -> None:
+        """Connect to one machine: as SSH usually does, or over the overlay by a hub where its gateway is not there.
+
+        Args:
+            seconds: How long each way may take.
+            over_overlay: Whether to try that too where the usual way does not answer.
+
+        Raises:
+            Unreachable: No way to it answers.
+        """
+        access = member.ssh
+        usual = [(access, access.gateway)] if not access.gateway or access.gateway in self.connections else []
+        others = [hub for hub in self.connected_hubs() if hub != access.gateway] if member.role else []
+        if (over_overlay or not usual) and others:
+            usual.append((replace(access, address=member.ipv4), others[0]))
+        why = f"its gateway {access.gateway} is not reachable"
+        for way, through in usual:
+            try:
+                tunnel = self.connections[through] if through else None
+                self.connections[member.name] = await self._open(way, tunnel, seconds)
+                return
+            except KeyError:
+                why = f"hub {through} has gone"
+            except (OSError, asyncssh.Error, TimeoutError) as problem:
+                why = str(problem) or (f"no answer within {seconds:g} s" if isinstance(problem, TimeoutError) else "")
+                why = why or type(problem).__name__
+        raise Unreachable(why)
+
+    def forget(self, name: str) -> None:
+        """Take a connection for dead."""
+        if connection := self.connections.pop(name, None):
+            connection.abort()
+
+    async def _open(
+        self,
+        access: Access,
+        tunnel: asyncssh.SSHClientConnection | None,
+        seconds: float = CONNECT_TIMEOUT_SECONDS,
+    ) -> asyncssh.SSHClientConnection:
         connection = await asyncio.wait_for(
             asyncssh.connect(
                 access.address,
@@ -91,16 +154,16 @@ class Observer:
                 config=None,
                 agent_path=None,
             ),
-            CONNECT_TIMEOUT_SECONDS,
+            seconds,
         )
         return await self._stack.enter_async_context(connection)
 
     def connected_hubs(self) -> list[str]:
         return [hub for hub in self._inventory.hubs if hub in self.connections]
 
-    async def run(self, machine: str, command: str) -> str:
+    async def run(self, machine: str, command: str, seconds: float = COMMAND_TIMEOUT_SECONDS) -> str:
         """Return what a command prints on a machine; its exit code does not matter."""
-        done = await asyncio.wait_for(self.connections[machine].run(command), COMMAND_TIMEOUT_SECONDS)
+        done = await asyncio.wait_for(self.connections[machine].run(command), seconds)
         return str(done.stdout)
 
     async def carriers(self) -> dict[str, list[str]]:
@@ -108,16 +171,19 @@ class Observer:
         places = await self.places()
         return {host.name: places.get(host.ipv4, []) for host in self._inventory.hosts.values()}
 
+    async def state(self, machine: str) -> dict[str, Any]:
+        """Return what a machine's agent says of itself; {} where it says nothing."""
+        path = HUB_STATE if machine in self._inventory.hubs else HOST_STATE
+        try:
+            return json.loads(await self.run(machine, f"cat {path} 2>/dev/null") or "{}")
+        except (OSError, asyncssh.Error, TimeoutError, ValueError):
+            return {}
+
     async def places(self) -> dict[str, list[str]]:
         """Ask all hubs who has tunnels to them; return overlay address -> hubs, that which has its traffic first."""
         hubs = self.connected_hubs()
         answers = await asyncio.gather(*[self.run(hub, SHOW_HOSTS) for hub in hubs])
-        # The higher mobility number has the traffic.
-        places: dict[str, list[tuple[int, str]]] = {}
-        for hub, answer in zip(hubs, answers, strict=True):
-            for route in json.loads(answer):
-                places.setdefault(route["dst"], []).append((route.get("metric", 0), hub))
-        return {address: [hub for _, hub in sorted(found, reverse=True)] for address, found in places.items()}
+        return places(dict(zip(hubs, map(json.loads, answers), strict=True)))
 
     async def routed(self) -> bool:
         """Tell whether every reachable hub has a route to every host, both families."""
@@ -130,14 +196,12 @@ class Observer:
         ]
         return all(wanted <= set(table) for table in tables)
 
-    async def reach(self, host: str, others: Iterable[Member]) -> dict[tuple[str, str, str], bool]:
-        """Ping all others from one host, both families at once."""
-        targets = {
-            getattr(other, family): (host, other.name, family) for other in others for family in ("ipv4", "ipv6")
-        }
-        pings = " & ".join(f"{PING} {shlex.quote(target)} >/dev/null 2>&1 && echo {target}" for target in targets)
-        answered = set((await self.run(host, f"{pings} & wait")).split())
-        return {key: target in answered for target, key in targets.items()}
+    async def reach(self, host: str, others: Iterable[Member]) -> dict[tuple[str, str, str], float | None]:
+        """Ping all others from one host, both families at once; return milliseconds, None where none came back."""
+        targets = [(other, family) for other in others for family in ("ipv4", "ipv6")]
+        pings = {at: f"{PING} {getattr(other, family)}" for at, (other, family) in enumerate(targets)}
+        answered = round_trips(await self.run(host, all_at_once(pings)))
+        return {(host, other.name, family): answered.get(at) for at, (other, family) in enumerate(targets)}
 
     async def login(self, host: Member) -> str:
         """Log in to a host at its virtual address over a hub of another site, where there is one; name that hub."""
@@ -172,7 +236,7 @@ async def look(inventory: Inventory) -> Findings:
             *[observer.reach(name, [h for h in hosts if h.name != name]) for name in sorted(expected)]
         )
         for result in results:
-            findings.reached |= result
+            findings.reached |= {way: rtt is not None for way, rtt in result.items()}
         private = [host for host in hosts if host.private]
         logins = await asyncio.gather(*[observer.login(host) for host in private])
         findings.logins = {host.name: via for host, via in zip(private, logins, strict=True)}

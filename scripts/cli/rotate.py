@@ -17,8 +17,7 @@ from components.model.config import NAMESPACE
 from components.model.keys import Generations, Keys
 from scripts.cli.edit.changing import write as write_file
 from scripts.cli.inventory import Inventory
-from scripts.cli.live import state_of
-from scripts.cli.reach import HOST_STATE, HUB_STATE, Findings, Observer
+from scripts.cli.reach import Findings, Observer
 
 KEYS = f"{NAMESPACE}keys"
 SETTLE_SECONDS = 120  # a spare that lost its hub tries another at once, and one that failed after up to 22 s
@@ -147,7 +146,7 @@ async def settle(inventory: Inventory, tell: Callable[[str], None], seconds: flo
         shown = ""
         while True:
             states = await asyncio.gather(
-                *(_states(observer, [*inventory.hubs], HUB_STATE), _states(observer, [*inventory.hosts], HOST_STATE))
+                *(_states(observer, [*inventory.hubs]), _states(observer, [*inventory.hosts]))
             )
             found = [*unreachable, *lacking(*states)]
             if not found:
@@ -160,7 +159,7 @@ async def settle(inventory: Inventory, tell: Callable[[str], None], seconds: flo
             await asyncio.sleep(POLL_SECONDS)
 
 
-async def _states(observer: Observer, names: list[str], file: str) -> dict[str, Any]:
+async def _states(observer: Observer, names: list[str]) -> dict[str, Any]:
     asked = [name for name in names if name in observer.connections]
-    states = await asyncio.gather(*(state_of(observer, name, file) for name in asked))
+    states = await asyncio.gather(*(observer.state(name) for name in asked))
     return dict(zip(asked, states, strict=True))

@@ -12,8 +12,9 @@ import typer
 
 from scripts.cli.access_commands import inventory_of
 from scripts.cli.drawing import NoGraphviz, dot, image, mermaid
-from scripts.cli.live import observe
-from scripts.cli.picture import drawn
+from scripts.cli.gather import Gatherer
+from scripts.cli.picture import Seen, drawn, seen
+from scripts.cli.stack import Stack
 from scripts.cli.terminal import BAD_INPUT, FAILED, Json, StackName, checked, console, errors, from_here, tell
 
 SUFFIXES = {".svg": "svg", ".png": "png", ".dot": "dot", ".gv": "dot", ".mmd": "mermaid", ".md": "mermaid"}
@@ -48,8 +49,7 @@ def topology(
         errors.print("A PNG is nothing for a terminal: give --output FILE.")
         raise typer.Exit(BAD_INPUT)
     stack = checked(name)
-    seen = asyncio.run(observe(inventory_of(name)[1], stack.topology())) if live else None
-    picture = drawn(name, stack.topology(), seen, hosts)
+    picture = drawn(name, stack.topology(), asyncio.run(_seen(stack)) if live else None, hosts)
     if as_data:
         tell(picture.as_json())
         return
@@ -69,3 +69,8 @@ def topology(
         file.write_bytes(data)
     if file is not None:
         console.print(f"Written: {output}", highlight=False)
+
+
+async def _seen(stack: Stack) -> Seen:
+    async with Gatherer(stack.name, inventory_of(stack.name)[1], stack.topology()) as gatherer:
+        return seen(await gatherer.once())

@@ -75,12 +75,13 @@ def test_bird_takes_the_routing_of_a_hub_that_leans_on_others_and_of_one_that_ot
 @needs("nft")
 @pytest.mark.parametrize("machine", sorted(MACHINES))
 def test_nft_takes_every_packet_filter(machine, tmp_path):
-    put(machine, tmp_path, ["/etc/vcubev/services"])
+    put(machine, tmp_path, ["/etc/vcubev/services", "/etc/vcubev/doors"])
     rules = ["-f", tmp_path / "etc/nftables.conf"]
     done = alone("sh", "-c", 'nft "$@" && nft list table inet vcubev', "sh", *rules)
     assert done.returncode == 0, done.stderr
     services = {path.stem for path in (tmp_path / "etc/vcubev/services").glob("*.nft")}
     assert all(f'"service {name}"' in done.stdout for name in services), "a file beside the main one is not loaded"
+    assert ('comment "metrics"' in done.stdout) is machine.startswith("metrics:")
 
 
 @needs("nft")

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tests.lab import filtering, keys, operating
+from tests.lab import filtering, keys, monitoring, operating
 from tests.lab.pinging import EVERY_WAY, pings, settle
 from tests.lab.refused import steal, watched
 from tests.lab.worktree import WorkTree
@@ -87,6 +87,15 @@ def test_a_second_up_changes_nothing_and_says_so(lab):
     assert done.returncode == 0, told(done)
     assert "Nothing changed." in done.stdout
     assert lab.preview() == {}
+
+
+def test_all_that_there_is_to_see_is_seen(lab):
+    monitoring.see_it(lab)
+    monitoring.watch_a_fail_over(lab)
+
+
+def test_metrics_are_for_those_whom_the_stack_file_names(lab):
+    monitoring.ask_for_metrics(lab)
 
 
 def test_the_policy_pack_lets_the_lab_pass_and_stops_a_stack_that_opens_ssh_to_everybody(lab):
@@ -237,6 +246,10 @@ def test_hubs_of_another_image_replace_the_old_ones_in_turn_with_no_packet_lost(
     assert len(re.findall(r"lab:index:Machine e2e-\w+-a created replacement", done.stdout)) == 2, told(done)
     assert lost == dict.fromkeys(EVERY_WAY, 0)
     assert lab.addresses() == before
+
+
+def test_metrics_that_nobody_asks_for_any_more_leave_nothing_behind(lab):
+    monitoring.stop_asking(lab)
 
 
 def test_removing_a_site_renumbers_nobody_and_the_rest_goes_on(lab):

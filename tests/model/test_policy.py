@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.model.errors import StackErrors
-from components.model.policy import decide
+from components.model.policy import METRICS_PORT, METRICS_SERVICE, decide
 from components.model.stackfile import load
 from tests.model.policy_stack import BASE
 from tests.rendering import packet_filters
@@ -178,3 +178,43 @@ def test_the_two_walls_are_of_one_mind():
     main = files["paris/a"]["/etc/nftables.conf"].content
     forwarding = main[main.index("chain services") :] + hub
     assert "ct state" not in forwarding, "a stateful rule on a hub hangs live streams after a fail-over"
+
+
+METRICS = {"metrics": {"from": ["db", "host:web-2"]}}
+
+
+@pytest.mark.parametrize("services", [BASE["services"], None], ids=["closed", "open"])
+@pytest.mark.parametrize("target", ["ldap-1", "oregon/a"])
+def test_metrics_are_for_those_who_are_named_and_for_nobody_else(services, target):
+    topology = stack(services=services, **METRICS)
+    for source, allowed in {"db-1": True, "web-2": True, "web-1": False, "paris/a": False}.items():
+        ends = (address(topology, source), address(topology, target))
+        assert decide(topology.policy, *ends, "tcp", METRICS_PORT).allowed is allowed, (source, target)
+        assert decide(topology.policy, *ends, "udp", METRICS_PORT).allowed is (services is None)
+
+
+def test_hubs_let_metrics_through_where_they_let_through_only_what_is_declared():
+    with_services, without = stack(**METRICS), stack(services=None, **METRICS)
+    names = {service.name for service in with_services.policy.pieces()}
+    assert METRICS_SERVICE in names and without.policy.pieces() == ()
+    own = {service.name for service in with_services.policy.pieces(address(with_services, "ldap-1"))}
+    assert METRICS_SERVICE not in own, "a member's own door is part of what serves them"
+
+
+@pytest.mark.parametrize(
+    "changes, place, says",
+    [
+        ({"metrics": {"from": ["oregon"]}}, "metrics.from.0", "is no role or host"),
+        ({"metrics": {"from": []}}, "metrics.from", "at least 1"),
+        ({"metrics": ["web"]}, "metrics", ""),
+        (
+            {**METRICS, "services": {"own": {"on": "web", "ports": ["9000-9999/tcp"], "from": ["any"]}}},
+            "services.own.ports",
+            "is the port of every member's metrics",
+        ),
+    ],
+)
+def test_a_mistake_about_metrics_is_told_with_its_place(changes, place, says):
+    with pytest.raises(StackErrors) as mistakes:
+        stack(**changes)
+    assert any(place in line and says in line for line in str(mistakes.value).splitlines()), str(mistakes.value)

@@ -186,6 +186,15 @@ def test_a_renamed_role_keeps_its_members_addresses(editor):
     assert "on: db, ports" in editor.document.text, "the role db was not meant"
 
 
+def test_who_may_ask_for_metrics_is_renamed_as_well():
+    asked = "  vcubev:metrics: {from: [web, 'host:web-1']}  # who watches\n"
+    editor = Editor(LAB.replace("encryptionsalt", f"{asked}encryptionsalt"), State(True, {}))
+    editor.rename_role("web", "shop")
+    editor.rename_host("web-1", "watcher")
+    assert "vcubev:metrics: {from: [shop, host:watcher]}  # who watches" in editor.document.text
+    assert topology(editor.document.text).policy.metrics is not None
+
+
 def test_a_site_that_is_up_keeps_its_name_and_the_reason_is_told(editor):
     up = {"hubs": {"paris/a": {"site": "paris", "id": 2}}}
     with pytest.raises(StackErrors, match=r"certificates bear it.*move the hosts"):

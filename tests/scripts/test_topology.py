@@ -14,8 +14,9 @@ from components.clouds import known_clouds
 from components.model.stackfile import load, load_file
 from scripts.cli import __main__ as cli
 from scripts.cli.drawing import DEAD, FILLS, STROKES, dot, image, mermaid
-from scripts.cli.live import PING, ROUND_TRIP, _tunnels
+from scripts.cli.gather import PING_LINK
 from scripts.cli.picture import DOWN, PLANNED, UNFIT, UNSEEN, UP, Seen, Tunnel, drawn
+from scripts.cli.reach import all_at_once, round_trips
 from scripts.cli.stack import ROOT
 from tests.model.strategies import stacks
 
@@ -115,20 +116,11 @@ def test_any_stack_is_drawn_with_each_member_once_and_each_edge_between_two_of_t
     )
 
 
-def test_a_hosts_own_words_become_its_tunnels():
-    path = {"hub": "oregon/a", "transport": "udp", "alive": True, "fit": True, "rtt_ms": 1.5, "loss": 0.0}
-    state = {"active": 2, "paths": {"1": {**path, "hub": None}, "2": path}}
-    assert _tunnels(state) == (Tunnel("oregon/a", True, True, 1.5, 0.0),)
-    assert _tunnels({}) == ()
-
-
 def test_pings_last_line_gives_the_shortest_round_trip():
-    shown = subprocess.run(
-        ["sh", "-c", f"echo 7 $({PING} ::1 | tail -n 1); echo 8 $({PING} -W 1 -c 1 100::1 2>/dev/null | tail -n 1)"],
-        capture_output=True, text=True,
-    ).stdout  # fmt: skip
-    ((number, rtt),) = ROUND_TRIP.findall(shown)
-    assert number == "7" and 0 < float(rtt) < 1000, shown
+    pings = {7: f"{PING_LINK} ::1", 8: f"{PING_LINK} -c 1 100::1"}
+    shown = subprocess.run(["sh", "-c", all_at_once(pings)], capture_output=True, text=True).stdout
+    found = round_trips(shown)
+    assert set(found) == {7} and 0 < found[7] < 1000, shown
 
 
 def run(*arguments):

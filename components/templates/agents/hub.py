@@ -12,23 +12,26 @@ import contextlib
 import hashlib
 import json
 import pathlib
-import re
 import subprocess
 import sys
 import time
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import counters
 from bird import HIGHEST_NUMBER, Bird, numbers
 from ends import Ends
+from metrics import FILE, WRITE_SECONDS, end_samples, filter_samples, page, replace, sample
 from notify import ready
 from plan import ipv6_of
+from sessions import ESTABLISHED, links
 
 CONFIG = pathlib.Path("/etc/vcubev/hub.json")
 HUBS = pathlib.Path("/etc/vcubev/hubs")
 RUN = pathlib.Path("/run/vcubev-hub")
 STATE = RUN / "state.json"
 DRAINING = (pathlib.Path("/var/lib/vcubev/draining"), RUN / "leaving", RUN / "rolling")
+DEVICES = {"udp": "hosts-udp", "tcp": "hosts-tcp"}
 LONGEST_QUESTION = 512
 LOOK_SECONDS = 0.1
 BIRD_SECONDS = 0.5  # between two looks at the routing sessions
@@ -62,6 +65,8 @@ class Hub:
         self.fit: bool | None = None
         self.reasons: list[str] = []
         self.sessions = self.peers = 0
+        self.links: list[dict] = []
+        self.counted: dict[str, dict[str, int]] = {}
         self._started = time.monotonic()
         self._session_since: float | None = None
         self._connected_at = self._started  # when a routing session was last up
@@ -69,6 +74,8 @@ class Hub:
         self._served = False  # it has been fit since this BIRD began: a session more or less is no joining
         self._next_bird = 0.0
         self._counts = (0, 0)
+        self._transports = dict.fromkeys(DEVICES, 0)
+        self._written, self._next_page = {}, 0.0
 
     def look(self) -> None:
         """Find out whether this hub is fit, and tell those who ping it if that has changed."""
@@ -107,9 +114,9 @@ class Hub:
         if answer is not None and not self._has_bird:
             self._started, self._served = now, False
         first, self._has_bird = self._session_since is None and self.fit is None, answer is not None
-        states = re.findall(r"^[ \d-]*(link\d+)\s+BGP\s.*$", answer or "", re.MULTILINE)
-        self.peers = len(states)
-        self.sessions = len(re.findall(r"^[ \d-]*link\d+\s+BGP\s.*Established", answer or "", re.MULTILINE))
+        self.links = links(answer or "", self.bird.ask("show bfd sessions") or "", self.hubs)
+        self.peers = len(self.links)
+        self.sessions = sum(link["bgp"] == ESTABLISHED for link in self.links)
         if self.sessions or self.peers == 0:
             self._connected_at = now
         if self.sessions:
@@ -125,6 +132,7 @@ class Hub:
         # Of the lines that BIRD marks with a star, those of this hub's own hosts are preferred here.
         answer = self.bird.ask("show route table master4 protocol hosts_kernel4") or ""
         lines = [line for line in answer.splitlines() if "[hosts_kernel4" in line]
+        self._transports = {name: answer.count(f"dev {device}") for name, device in DEVICES.items()}
         return sum(" * (" in line for line in lines), len(lines)
 
     def _load_hubs(self) -> None:
@@ -146,14 +154,43 @@ class Hub:
             "carried": carried,
             "sessions": self.sessions,
             "peers": self.peers,
+            "transports": self._transports,
+            "links": self.links,
             "ends": self.ends.ends,
+            "counted": self.counted,
         }
         # Only told: with no room for it, hosts' claims are still to be answered.
-        with contextlib.suppress(OSError):
-            self.ends.write(STATE.parent, state)
-            draft = STATE.with_suffix(".new")
-            draft.write_text(json.dumps(state))
-            draft.replace(STATE)
+        if state != self._written and replace(STATE, json.dumps(state)):
+            self._written = state
+        if (now := time.monotonic()) >= self._next_page:
+            self._next_page = now + WRITE_SECONDS
+            replace(STATE.with_name(FILE), self.page(state))
+
+    def page(self, state: dict) -> str:
+        """Return the same for Prometheus."""
+        samples = [
+            sample("vcubev_hub_fit", state["fit"]),
+            sample("vcubev_hub_draining", state["draining"]),
+            sample("vcubev_revoked_certificates", self.ends.revoked),
+            *(sample("vcubev_hub_hosts", state[kind], kind=kind) for kind in ("carried", "preferred")),
+            *(sample("vcubev_hub_openvpn_sessions", n, transport=name) for name, n in state["transports"].items()),
+            *(sample("vcubev_hub_sessions", state[kind], kind=kind) for kind in ("peers", "sessions")),
+            *end_samples(state["ends"]),
+            *filter_samples(state["counted"]),
+        ]
+        for link in state["links"]:
+            peer = link["peer"] or f"hub {link['id']}"
+            samples.append(sample("vcubev_link_bgp_up", link["bgp"] == ESTABLISHED, peer=peer))
+            samples.append(sample("vcubev_link_bfd_up", link["bfd"] == "Up", peer=peer))
+            if link["since"] is not None:
+                samples.append(sample("vcubev_link_since_seconds", link["since"], peer=peer))
+        return page(samples)
+
+    async def count(self) -> None:
+        """Look now and then at what the packet filter has counted."""
+        while True:
+            self.counted = await counters.look()
+            await asyncio.sleep(counters.LOOK_SECONDS)
 
     def answer(self, text: bytes, source: str) -> bytes | None:
         """Take a host's question, and its claim if it makes one.
@@ -234,8 +271,9 @@ async def main() -> None:
     hub = Hub()
     hub.look()
     await asyncio.get_running_loop().create_datagram_endpoint(lambda: Claims(hub), local_addr=(hub.address, hub.port))
+    counting = asyncio.get_running_loop().create_task(hub.count())
     ready()
-    while True:
+    while not counting.done():  # it never ends
         await asyncio.sleep(LOOK_SECONDS)
         hub.look()
 

@@ -17,6 +17,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from choice import Choice, Open, Use
+from telling import Telling
 from tunnels import PROBE_SECONDS, Hub, Seen, tunnel_lines
 
 CONFIG = pathlib.Path("/etc/vcubev/paths.json")
@@ -52,7 +53,7 @@ class Agent:
         self._nonce = 0
         self._number: int | None = None
         self.rival = False  # another machine has this host's identity, and its traffic
-        self._last: dict = {}
+        self.telling = Telling(RUN)
         self._socket: socket.socket | None = None
         self._tasks: set[asyncio.Task] = set()
 
@@ -87,6 +88,7 @@ class Agent:
             self.choice.switches, self._number = state["switches"], state["number"]
             if state["active"] is not None and self.choice.paths[state["active"]].hub is not None:
                 self.choice.active = state["active"]
+            self.telling.adopt(state)
 
     # What it does
 
@@ -97,6 +99,7 @@ class Agent:
         self.adopt()
         next_hubs = next_state = 0.0
         self._start(self._survey())
+        self._start(self.telling.look_around())
         while True:
             now = time.monotonic()
             for action in self.choice.step(now):
@@ -138,6 +141,7 @@ class Agent:
             route = f"{self.config['overlay_' + version]} dev {device} src {self.config[version]} metric {ROUTE_METRIC}"
             done = await asyncio.create_subprocess_exec("ip", family, "route", "replace", *route.split())
             await done.wait()
+        self.telling.moved(self.choice.paths[3 - action.path], path, action.reason)
         self._claimed = None
         self._claim_at = 0.0
         self._ask(time.monotonic())
@@ -187,6 +191,8 @@ class Agent:
             if answer["number"] is not None:
                 self._meet(answer["number"] < answer["elsewhere"] and self._claimed is not None)
                 self._number = answer["number"]
+                if self._claimed is None:
+                    self.telling.confirmed(time.monotonic())
                 self._claimed = (path.number, path.hub.key)
             both = all(path.works(time.monotonic()) for path in self.choice.paths.values())
             # A hub that has not heard of the spare yet may be told the same number of it.
@@ -244,33 +250,8 @@ class Agent:
             await asyncio.sleep(SURVEY_SECONDS if settled else SURVEY_SOON_SECONDS)
 
     def _write(self) -> None:
-        """Tell the world: /run/vcubev-paths/state.json."""
-        now = time.monotonic()
-        paths = {
-            str(path.number): {
-                "hub": path.hub.key if path.hub else None,
-                "transport": path.transport,
-                "alive": path.works(now),
-                "fit": path.fit,
-                "stale": path.stale,
-                "rtt_ms": round(path.rtt_seconds * 1000, 3) if path.rtt_seconds < 60 else None,
-                "loss": round(path.loss, 3),
-            }
-            for path in self.choice.paths.values()
-        }
-        state = {
-            "active": self.choice.active,
-            "claimed": self._claimed is not None,
-            "number": self._number,
-            "rival": self.rival,
-            "switches": self.choice.switches,
-            "paths": paths,
-        }
-        if state != self._last:
-            self._last = state
-            draft = RUN / "state.json.new"
-            draft.write_text(json.dumps(state))
-            os.replace(draft, RUN / "state.json")
+        """Tell the world: /run/vcubev-paths."""
+        self.telling.write(time.monotonic(), self.choice, self._claimed is not None, self._number, self.rival)
 
 
 def turn(number: int) -> None:

@@ -9,7 +9,7 @@ from components.model.errors import StackError, StackErrors
 from scripts.cli.edit.document import Document
 from scripts.cli.edit.ids import CONFIG, RETIRED, ROLES, SITES, Of, State, next_id
 
-SERVICES, TESTS = "vcubev:services", "vcubev:tests"
+SERVICES, TESTS, METRICS = "vcubev:services", "vcubev:tests", "vcubev:metrics"
 KEYS = "vcubev:keys"  # which generation of its key a member uses, by name
 
 
@@ -209,14 +209,17 @@ class Editor:
             self.document.drop((CONFIG, KEYS, kind, name))
 
     def _rename_in_services(self, kind: str, old: str, new: str) -> None:
-        for name, service in (self.document.get(CONFIG, SERVICES) or {}).items():
-            places: list[tuple[str | int, ...]] = [("on",), *(("from", at) for at in range(len(service["from"])))]
-            for place in places:
-                text = self.document.get(CONFIG, SERVICES, name, *place)
+        asked = [((SERVICES, name), service) for name, service in (self.document.get(CONFIG, SERVICES) or {}).items()]
+        if metrics := self.document.get(CONFIG, METRICS):
+            asked.append(((METRICS,), metrics))
+        for place, entry in asked:
+            ends: list[tuple[str | int, ...]] = [("on",)] if "on" in entry else []
+            for end in (*ends, *(("from", at) for at in range(len(entry["from"])))):
+                text = self.document.get(CONFIG, *place, *end)
                 if text == f"{kind}:{old}":
-                    self.document.replace((CONFIG, SERVICES, name, *place), f"{kind}:{new}")
+                    self.document.replace((CONFIG, *place, *end), f"{kind}:{new}")
                 elif text == old and not self._others(kind, old):
-                    self.document.replace((CONFIG, SERVICES, name, *place), new)
+                    self.document.replace((CONFIG, *place, *end), new)
 
     def _others(self, kind: str, name: str) -> bool:
         """Tell whether something of another kind has a name, so that the bare name does not mean this kind."""

@@ -91,7 +91,7 @@ NOBODY = "setpriv --reuid=nobody --regid=nogroup --clear-groups --inh-caps=-all 
 TUNNEL = NOBODY.replace("=nobody", "=vcubev-tunnel").replace("=nogroup", "=vcubev-tunnel")
 # No secret is in these: programs, the address plan, what daemons with no rights are told, what operators look at.
 READABLE = re.compile(
-    r"/usr/local/lib/vcubev/.*|/etc/vcubev/[^/]+\.(env|json|conf)|/etc/vcubev/(hubs|links|services)/[^/]+"
+    r"/usr/local/lib/vcubev/.*|/etc/vcubev/[^/]+\.(env|json|conf)|/etc/vcubev/(hubs|links|services|doors)/[^/]+"
     r"|/etc/vcubev/pki/(ca|certificate)\.pem|(/etc/vcubev/|/var/lib/vcubev/|/run/vcubev-)crl/[^/]+"
     r"|/run/vcubev-(hub|paths)/.*|/var/lib/vcubev/(draining|brought)"
 )
