@@ -35,14 +35,14 @@ async def observe(inventory: Inventory, topology: Topology) -> Seen:
             peers = [peer for own, peer in ends if own.key == name and peer.key in inventory.hubs]
             others = {peer.id: inventory.hubs[peer.key] for peer in peers}
             state, pings = await asyncio.gather(
-                state_of(observer, name, HUB_STATE), _answer(observer, name, _ping_all(others))
+                state_of(observer, name, HUB_STATE), _answer(observer, name, ping_links(others))
             )
             fit = bool(state.get("fit"))
             members[name] = UP if fit else UNFIT
             if not fit:
                 why[name] = ", ".join(state.get("reasons", ())) or "its agent says nothing"
             if pings is not None:
-                answered = {int(number): float(rtt) for number, rtt in ROUND_TRIP.findall(pings)}
+                answered = round_trips(pings)
                 links.update({(name, other.name): answered.get(number) for number, other in others.items()})
 
         async def host(name: str) -> None:
@@ -75,10 +75,15 @@ async def observe(inventory: Inventory, topology: Topology) -> Seen:
     return Seen(members, why, tunnels, links)
 
 
-def _ping_all(others: Mapping[int, Member]) -> str:
+def ping_links(others: Mapping[int, Member]) -> str:
     """Return a command that prints, for each other hub, its id and ping's last line: by its link alone."""
     pings = (f"echo {at} $({PING} -I link{at} {hub.ipv6} 2>/dev/null | tail -n 1)" for at, hub in others.items())
     return f"{' & '.join(pings)} & wait" if others else "true"
+
+
+def round_trips(told: str) -> dict[int, float]:
+    """Read what `ping_links` prints: hub's id -> milliseconds; no entry for one that did not answer."""
+    return {int(number): float(milliseconds) for number, milliseconds in ROUND_TRIP.findall(told)}
 
 
 def _tunnels(state: dict) -> tuple[Tunnel, ...]:

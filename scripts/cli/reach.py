@@ -43,6 +43,27 @@ class Findings:
         return seen and all(self.reached.values()) and all(self.logins.values())
 
 
+async def open_connection(
+    access: Access, user: str, key: asyncssh.SSHKey, tunnel: asyncssh.SSHClientConnection | None
+) -> asyncssh.SSHClientConnection:
+    """Connect to a machine, which must have the host key that is known of it.
+
+    Raises:
+        OSError, asyncssh.Error: It does not answer, or has another key.
+    """
+    return await asyncssh.connect(
+        access.address,
+        access.port,
+        username=user,
+        client_keys=[key],
+        known_hosts=([asyncssh.import_public_key(access.host_key)], [], []),
+        server_host_key_algs=["ssh-ed25519"],
+        tunnel=tunnel,
+        config=None,
+        agent_path=None,
+    )
+
+
 class Observer:
     """SSH connections to all machines of a stack, each with its pinned key, opened once."""
 
@@ -79,20 +100,8 @@ class Observer:
             findings.unreachable[member.name] = str(problem) or type(problem).__name__
 
     async def _open(self, access: Access, tunnel: asyncssh.SSHClientConnection | None) -> asyncssh.SSHClientConnection:
-        connection = await asyncio.wait_for(
-            asyncssh.connect(
-                access.address,
-                access.port,
-                username=self._inventory.user,
-                client_keys=[self._key],
-                known_hosts=([asyncssh.import_public_key(access.host_key)], [], []),
-                server_host_key_algs=["ssh-ed25519"],
-                tunnel=tunnel,
-                config=None,
-                agent_path=None,
-            ),
-            CONNECT_TIMEOUT_SECONDS,
-        )
+        opening = open_connection(access, self._inventory.user, self._key, tunnel)
+        connection = await asyncio.wait_for(opening, CONNECT_TIMEOUT_SECONDS)
         return await self._stack.enter_async_context(connection)
 
     def connected_hubs(self) -> list[str]:
