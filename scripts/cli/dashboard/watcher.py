@@ -17,11 +17,11 @@ from scripts.cli.live import ping_links, round_trips
 from scripts.cli.reach import HOST_STATE, HUB_STATE, SHOW_HOSTS, open_connection
 
 TELL_SECONDS = 0.4  # between two words of a machine
-SILENCE_SECONDS = 1.3  # from which on it is silent
+SILENCE_SECONDS = 1.2  # from which on it is silent
+PATIENCE_SECONDS = 4  # and then until it is asked anew
 CONNECT_SECONDS = 4
 AGAIN_SECONDS = 1
 PING_SECONDS = 10
-LONGEST_LINE = 1 << 22
 
 
 def _again_and_again(words: str) -> str:
@@ -59,8 +59,7 @@ class Watcher:
                     self._connections.pop(member.name, None)
                     connection.abort()
             except (OSError, asyncssh.Error, TimeoutError, ValueError) as problem:
-                self._board.silent(member.name, str(problem) or "it does not answer")
-                self._changed()
+                self._silent(member.name, str(problem) or "it does not answer")
             await asyncio.sleep(AGAIN_SECONDS)
 
     async def _connect(self, member: Member) -> asyncssh.SSHClientConnection:
@@ -85,15 +84,36 @@ class Watcher:
             pings = asyncio.create_task(self._ping(member.name, connection)) if is_hub else None
             try:
                 while True:
-                    async with asyncio.timeout(SILENCE_SECONDS + TELL_SECONDS):
-                        state = await process.stdout.readline()
-                        routes = await process.stdout.readline() if is_hub else "[]"
-                    if not state:
-                        raise OSError("its connection has ended")
-                    self._tell(member.name, state, routes)
+                    self._tell(member.name, *await self._word(member.name, process.stdout, is_hub))
             finally:
                 if pings:
                     pings.cancel()
+
+    async def _word(self, name: str, stream: asyncssh.SSHReader, is_hub: bool) -> tuple[str, str]:
+        """Return a machine's next word; one that takes long is silent meanwhile.
+
+        Raises:
+            OSError, TimeoutError: There comes none any more.
+        """
+        word = asyncio.ensure_future(self._read(stream, is_hub))
+        try:
+            if not (await asyncio.wait({word}, timeout=SILENCE_SECONDS))[0]:
+                self._silent(name, "it does not answer")
+            return await asyncio.wait_for(word, PATIENCE_SECONDS)
+        finally:
+            word.cancel()
+
+    @staticmethod
+    async def _read(stream: asyncssh.SSHReader, is_hub: bool) -> tuple[str, str]:
+        state = await stream.readline()
+        routes = await stream.readline() if is_hub else "[]"
+        if not (state and routes):
+            raise OSError("its connection has ended")
+        return state, routes
+
+    def _silent(self, name: str, why: str) -> None:
+        self._board.silent(name, why)
+        self._changed()
 
     def _tell(self, name: str, state: str, routes: str) -> None:
         told = json.loads(state) if state.strip() else {"reasons": ["its agent says nothing"]}
