@@ -18,6 +18,7 @@ from lab.system import LabError
 from scripts.cli import (
     access_commands,
     cloud_commands,
+    dashboard_command,
     edit_commands,
     init_command,
     join_command,
@@ -208,6 +209,7 @@ app.command()(cloud_commands.leftovers)
 app.command()(status_command.status)
 app.command()(topology_command.topology)
 app.command()(targets_command.targets)
+app.command()(dashboard_command.dashboard)
 app.command()(access_commands.ssh)
 app.command("ssh-config")(access_commands.ssh_config)
 app.command()(access_commands.inventory)

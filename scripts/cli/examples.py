@@ -25,6 +25,10 @@ EXAMPLES = {
     "env": ('eval "$(./scripts/vcubev env lab)"', "vcubev env lab --json"),
     "policy explain": ("vcubev policy explain web-1 ldap-1 389/tcp", "vcubev policy explain web-1 db-1 icmp -s mine"),
     "policy test": ("vcubev policy test --stack mine",),
+    "dashboard": (
+        "vcubev dashboard lab3",
+        "vcubev dashboard mine --port 0 --open",
+    ),
     "topology": (
         "vcubev topology lab",
         "vcubev topology lab --live -o network.svg",
@@ -88,7 +92,7 @@ EXAMPLES = {
     "lab image": ("vcubev lab image",),
 }
 PANELS = {
-    "The network": ("up", "status", "topology", "drain", "rotate", "down", "exposure", "targets", "env"),
+    "The network": ("up", "status", "topology", "dashboard", "drain", "rotate", "down", "exposure", "targets", "env"),
     "The stack file": ("init", "add", "remove", "move", "rename", "policy"),
     "Machines": ("ssh", "ssh-config", "inventory", "join-bundle", "lab"),
     "Clouds": ("cost", "place", "leftovers"),

@@ -11,17 +11,22 @@ from scripts.cli.snapshot import Host, Hub, Snapshot
 def changes(before: Snapshot, now: Snapshot) -> Iterator[str]:
     """Yield a line for each thing that happened, with the time of day."""
     clock = datetime.fromisoformat(now.time).astimezone().strftime("%H:%M:%S")
+    yield from (f"{clock} {name}: {what}" for name, what in happenings(before, now))
+
+
+def happenings(before: Snapshot, now: Snapshot) -> Iterator[tuple[str, str]]:
+    """Yield (member, what happened)."""
     old = {member.name: member for member in (*before.hubs, *before.hosts)}
     for member in (*now.hubs, *now.hosts):
         was = old.pop(member.name, None)
         if was is None:
-            yield f"{clock} {member.name}: new"
+            yield member.name, "new"
             continue
         if was.state != member.state:
-            yield f"{clock} {member.name}: {was.state} → {member.state}{f' ({member.why})' if member.why else ''}"
+            yield member.name, f"{was.state} → {member.state}{f' ({member.why})' if member.why else ''}"
         told = _of_host(was, member) if isinstance(member, Host) else _of_hub(was, member)  # type: ignore[arg-type]
-        yield from (f"{clock} {member.name}: {line}" for line in told)
-    yield from (f"{clock} {name}: gone" for name in old)
+        yield from ((member.name, line) for line in told)
+    yield from ((name, "gone") for name in old)
 
 
 def _of_host(was: Host, now: Host) -> Iterator[str]:
