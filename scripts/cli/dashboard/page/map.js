@@ -19,7 +19,7 @@ function layout(board, narrow) {
     const hosts = board.hosts.filter((host) => host.site === site.name);
     const columns = Math.max(2, Math.min(PER_ROW, hosts.length), hubs.length);
     const rows = Math.ceil(hosts.length / columns);
-    return { ...site, hubs, hosts, columns, width: columns * HOST_GAP + 30, height: 92 + rows * ROW };
+    return { ...site, hubs, hosts, columns, width: columns * HOST_GAP + 30, height: 100 + rows * ROW };
   });
   const columns = narrow ? 1 : Math.ceil(Math.sqrt(sites.length));
   const places = new Map();
@@ -30,9 +30,9 @@ function layout(board, narrow) {
     for (const site of inRow) {
       Object.assign(site, { x, y });
       site.hubs.forEach((hub, at) => places.set(hub.name, {
-        x: x + (site.width * (at + 1)) / (site.hubs.length + 1), y: y + 52, site }));
+        x: x + (site.width * (at + 1)) / (site.hubs.length + 1), y: y + 64, site }));
       site.hosts.forEach((host, at) => places.set(host.name, {
-        x: x + 15 + HOST_GAP * ((at % site.columns) + 0.5), y: y + 106 + ROW * Math.floor(at / site.columns), site }));
+        x: x + 15 + HOST_GAP * ((at % site.columns) + 0.5), y: y + 116 + ROW * Math.floor(at / site.columns), site }));
       x += site.width + SITE_GAP;
     }
     width = Math.max(width, x - SITE_GAP + MARGIN);
@@ -97,7 +97,7 @@ export class NetworkMap {
       boxes.append(
         element("rect", { class: "site", x: site.x, y: site.y, width: site.width, height: site.height, rx: 12 }),
         element("text", { x: site.x + site.width / 2, y: site.y + 18 }, site.name),
-        element("text", { class: "faint", x: site.x + site.width / 2, y: site.y + site.height - 6 },
+        element("text", { class: "faint", x: site.x + site.width / 2, y: site.y + 34 },
           `${site.cloud} ${site.region}`));
     }
     for (const link of board.links) {
