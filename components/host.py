@@ -83,5 +83,6 @@ class Host(ComponentResource):
             },
             HOST_UNITS,
             ResourceOptions(parent=self, depends_on=[*services, *(hub.installed for hub in args.own_hubs)]),
+            packages=HOST_PACKAGES,
         )
         self.register_outputs({"address": str(args.host.address.ipv4)})

@@ -18,6 +18,7 @@ from lab.system import LabError
 from scripts.cli import (
     access_commands,
     cloud_commands,
+    drift_command,
     edit_commands,
     init_command,
     join_command,
@@ -216,6 +217,7 @@ app.command()(exposure)
 app.add_typer(rotations, name="rotate")
 app.command("place")(cloud_commands.place_site)
 app.command()(cloud_commands.leftovers)
+app.command()(drift_command.drift)
 app.command()(topology_command.topology)
 app.command()(access_commands.ssh)
 app.command("ssh-config")(access_commands.ssh_config)

@@ -9,6 +9,7 @@ EXAMPLES = {
     "status": ("vcubev status lab", "vcubev status mine --json | jq .well"),
     "down": ("vcubev down lab",),
     "drain": ("vcubev drain oregon/a --stack mine", "vcubev drain oregon/a --stack mine --undo"),
+    "drift": ("vcubev drift lab", "vcubev drift mine web-1 oregon/a --json", "vcubev drift mine --repair"),
     "cost": ("vcubev cost mine", "vcubev cost mine --diff"),
     "place": ("vcubev place mine --memory-gb 2 --hubs 2", "vcubev place mine --cloud linode --json"),
     "leftovers": ("vcubev leftovers mine", "vcubev leftovers mine --all-regions"),
@@ -82,7 +83,7 @@ EXAMPLES = {
     "lab image": ("vcubev lab image",),
 }
 PANELS = {
-    "The network": ("up", "status", "topology", "drain", "rotate", "down", "exposure", "env"),
+    "The network": ("up", "status", "topology", "drift", "drain", "rotate", "down", "exposure", "env"),
     "The stack file": ("init", "add", "remove", "move", "rename", "policy"),
     "Machines": ("ssh", "ssh-config", "inventory", "join-bundle", "lab"),
     "Clouds": ("cost", "place", "leftovers"),
