@@ -17,6 +17,7 @@ from lab.cli import app as lab_console
 from lab.system import LabError
 from scripts.cli import (
     access_commands,
+    backup_commands,
     cloud_commands,
     drift_command,
     edit_commands,
@@ -218,6 +219,8 @@ app.add_typer(rotations, name="rotate")
 app.command("place")(cloud_commands.place_site)
 app.command()(cloud_commands.leftovers)
 app.command()(drift_command.drift)
+app.command()(backup_commands.backup)
+app.command()(backup_commands.restore)
 app.command()(topology_command.topology)
 app.command()(access_commands.ssh)
 app.command("ssh-config")(access_commands.ssh_config)

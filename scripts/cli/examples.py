@@ -10,6 +10,11 @@ EXAMPLES = {
     "down": ("vcubev down lab",),
     "drain": ("vcubev drain oregon/a --stack mine", "vcubev drain oregon/a --stack mine --undo"),
     "drift": ("vcubev drift lab", "vcubev drift mine web-1 oregon/a --json", "vcubev drift mine --repair"),
+    "backup": ("vcubev backup mine -o /media/stick/mine.backup", "vcubev backup mine --passphrase-file words.txt"),
+    "restore": (
+        "vcubev restore /media/stick/mine.backup && vcubev up mine",
+        "vcubev restore mine.backup --passphrase-to ~/mine.passphrase",
+    ),
     "cost": ("vcubev cost mine", "vcubev cost mine --diff"),
     "place": ("vcubev place mine --memory-gb 2 --hubs 2", "vcubev place mine --cloud linode --json"),
     "leftovers": ("vcubev leftovers mine", "vcubev leftovers mine --all-regions"),
@@ -83,7 +88,19 @@ EXAMPLES = {
     "lab image": ("vcubev lab image",),
 }
 PANELS = {
-    "The network": ("up", "status", "topology", "drift", "drain", "rotate", "down", "exposure", "env"),
+    "The network": (
+        "up",
+        "status",
+        "topology",
+        "drift",
+        "drain",
+        "rotate",
+        "backup",
+        "restore",
+        "down",
+        "exposure",
+        "env",
+    ),
     "The stack file": ("init", "add", "remove", "move", "rename", "policy"),
     "Machines": ("ssh", "ssh-config", "inventory", "join-bundle", "lab"),
     "Clouds": ("cost", "place", "leftovers"),

@@ -75,6 +75,16 @@ class Stack:
             settings["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(state_directory() / "passphrase")
         return settings
 
+    def passphrase(self) -> str | None:
+        """Return what opens the secrets of this stack's state; None where the engine would have to ask."""
+        environment = self._environment()
+        if (given := environment.get("PULUMI_CONFIG_PASSPHRASE")) is not None:
+            return given
+        try:
+            return Path(environment["PULUMI_CONFIG_PASSPHRASE_FILE"]).read_text().strip()
+        except (KeyError, OSError):
+            return None
+
     def prepare(self) -> None:
         """Make what `settings` names, if it is not there, and select the stack."""
         settings = self.settings()

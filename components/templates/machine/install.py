@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import subprocess
+import sys
 
 from actual import FILTER, SETTINGS, faults_of, filter_in_kernel, filter_of, missing_packages, settings_off
 from commands import run
@@ -139,12 +140,16 @@ def filters(bundle_name):
 
 
 def fetch(packages):
-    """Install what somebody has removed; cloud-init brought it once."""
+    """Install what somebody has removed; cloud-init brought it once. Return what was wrong: the rest comes first."""
     if packages:
         os.environ["DEBIAN_FRONTEND"] = "noninteractive"
         subprocess.run(["apt-get", "update"], capture_output=True)  # yesterday's lists may do
         options = ("-o", "DPkg::Lock::Timeout=120", "-o", "Dpkg::Options::=--force-confold", "--no-install-recommends")
-        run("apt-get", "install", "-q", "-y", *options, *packages)
+        try:
+            run("apt-get", "install", "-q", "-y", *options, *packages)
+        except SystemExit as problem:
+            return str(problem)
+    return ""
 
 
 def enable(unit):
@@ -162,7 +167,7 @@ def install(bundle):
     unfinished = BUNDLES / f"{bundle['name']}.unfinished"
     resumed = unfinished.exists()
     unfinished.touch()
-    fetch(missing_packages(bundle["packages"]))
+    lacking = fetch(missing_packages(bundle["packages"]))
     changed = change_files(bundle, gone, resumed)
     kept = {path: spec["on_change"] for path, spec in bundle["files"].items()}
     manifest = json.dumps({"files": kept, "units": bundle["units"]})
@@ -190,6 +195,8 @@ def install(bundle):
         SEEDED_HOST_KEY.unlink()
         SEEDED_HOST_KEY.with_suffix(".pub").unlink(missing_ok=True)
         run("systemctl", "reload", "ssh")
+    if lacking:
+        sys.exit(lacking)
     print("\n".join([f"changed {path}" for path in changed] + [f"removed {path}" for path in gone]) or "no change")
 
 
