@@ -19,6 +19,7 @@ from scripts.cli import (
     access_commands,
     backup_commands,
     cloud_commands,
+    doctor_command,
     drift_command,
     edit_commands,
     init_command,
@@ -218,6 +219,7 @@ app.command()(exposure)
 app.add_typer(rotations, name="rotate")
 app.command("place")(cloud_commands.place_site)
 app.command()(cloud_commands.leftovers)
+app.command()(doctor_command.doctor)
 app.command()(drift_command.drift)
 app.command()(backup_commands.backup)
 app.command()(backup_commands.restore)

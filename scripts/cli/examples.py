@@ -9,6 +9,7 @@ EXAMPLES = {
     "status": ("vcubev status lab", "vcubev status mine --json | jq .well"),
     "down": ("vcubev down lab",),
     "drain": ("vcubev drain oregon/a --stack mine", "vcubev drain oregon/a --stack mine --undo"),
+    "doctor": ("vcubev doctor lab", "vcubev doctor mine --json | jq .troubles"),
     "drift": ("vcubev drift lab", "vcubev drift mine web-1 oregon/a --json", "vcubev drift mine --repair"),
     "backup": ("vcubev backup mine -o /media/stick/mine.backup", "vcubev backup mine --passphrase-file words.txt"),
     "restore": (
@@ -92,6 +93,7 @@ PANELS = {
         "up",
         "status",
         "topology",
+        "doctor",
         "drift",
         "drain",
         "rotate",
