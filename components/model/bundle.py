@@ -52,10 +52,10 @@ def pack(
 
 
 def unpack(text: str) -> dict[str, Any]:
-    """Return a bundle as the installer sees it: all files in one."""
+    """Return a bundle as the installer sees it: all files in one, and the installer."""
     packed = json.loads(text)
     common = json.loads(bz2.decompress(base64.b64decode(packed.pop("common"))))
-    return {**packed, "files": {**packed["files"], **common["files"]}}
+    return {**packed, "files": {**packed["files"], **common["files"]}, "modules": common["modules"]}
 
 
 @cache

@@ -13,7 +13,7 @@ EXAMPLES = {
     "drift": ("vcubev drift lab", "vcubev drift mine web-1 oregon/a --json", "vcubev drift mine --repair"),
     "backup": ("vcubev backup mine -o /media/stick/mine.backup", "vcubev backup mine --passphrase-file words.txt"),
     "restore": (
-        "vcubev restore /media/stick/mine.backup && vcubev up mine",
+        "vcubev restore /media/stick/mine.backup",
         "vcubev restore mine.backup --passphrase-to ~/mine.passphrase",
     ),
     "cost": ("vcubev cost mine", "vcubev cost mine --diff"),

@@ -52,6 +52,15 @@ def read(path):
         return None
 
 
+def pem():
+    """Return what is in public files; a copy that is like its original is left out."""
+    found = {}
+    for what, file in PUBLIC_PEM.items():
+        if (text := read(file)) and text not in found.values():
+            found[what] = text
+    return found
+
+
 def disks():
     found = {}
     for place in PLACES:
@@ -107,14 +116,24 @@ def echoes(target, sizes):
                 with contextlib.suppress(OSError):  # too long for the machine's own device
                     raw.send(echo_request(own, size))
             until = time.monotonic() + ECHO_SECONDS
-            while came != set(sizes) and (left := until - time.monotonic()) > 0:
+            while not came >= set(sizes) and (left := until - time.monotonic()) > 0:
                 raw.settimeout(left)
-                with contextlib.suppress(OSError):
-                    packet = raw.recv(65535)
-                    kind, _, _, whose, size = struct.unpack_from("!BBHHH", packet, (packet[0] & 15) * 4)
-                    if (kind, whose) == (0, own):
-                        came.add(size)
-    return came
+                with contextlib.suppress(OSError, struct.error, IndexError):
+                    came.add(answered(raw.recv(65535), own))
+    return came & set(sizes)
+
+
+def answered(packet, own):
+    """Return the size of the echo request that a packet answers, 0 if none of ours.
+
+    A hub that drains or is not fit answers that it is "administratively prohibited", and quotes what came.
+    """
+    kind, code, _, whose, size = struct.unpack_from("!BBHHH", packet, (packet[0] & 15) * 4)
+    if (kind, code) == (3, 13):
+        quoted = packet[(packet[0] & 15) * 4 + 8 :]
+        kind, _, _, whose, size = struct.unpack_from("!BBHHH", quoted, (quoted[0] & 15) * 4)
+        return size if (kind, whose) == (8, own) else 0
+    return size if (kind, whose) == (0, own) else 0
 
 
 def echo_request(own, total_bytes):
@@ -199,7 +218,7 @@ def main(question):
     states = [json.loads(text) for text in map(read, STATES) if text]
     facts = {
         "disks": disks(),
-        "pem": {what: text for what, text in ((what, read(file)) for what, file in PUBLIC_PEM.items()) if text},
+        "pem": pem(),
         "routes": routes(),
         "addresses": addresses(),
         "agent": states[0] if states else None,
