@@ -9,7 +9,7 @@ REPACK = r"""set -eu
 made=/root/own/$1
 rm -rf "$made"; mkdir -p "$made/DEBIAN"
 dpkg -L "$1" | while read -r file; do
-  if [ -f "$file" ] || [ -L "$file" ]; then cp -a --parents "$file" "$made"; fi
+  if [ -f "$file" ]; then cp -a --parents "$file" "$made"; fi
 done
 dpkg-query -s "$1" | sed "/^Status:/d; /^Conffiles:/d; /^ \//d; s/^Version:.*/Version: $2/" >"$made/DEBIAN/control"
 dpkg-deb -b "$made" "$made.deb" >/dev/null
