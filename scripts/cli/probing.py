@@ -45,4 +45,4 @@ async def ask(
     except (OSError, asyncssh.Error) as problem:
         raise NoAnswer(str(problem) or type(problem).__name__) from None
     except ValueError:
-        raise NoAnswer("it cannot run python3 as root by sudo") from None
+        raise NoAnswer("its answer makes no sense: does `sudo -n python3` work there?") from None
