@@ -83,6 +83,7 @@ class Host(ComponentResource):
             },
             HOST_UNITS,
             ResourceOptions(parent=self, depends_on=[*services, *(hub.installed for hub in args.own_hubs)]),
+            packages=HOST_PACKAGES,
         )
         after = ResourceOptions(parent=self, depends_on=[self.installed])
         self.machine.serve_metrics(name, "host", args.host, args.overlay, args.policy, after)

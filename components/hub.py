@@ -94,6 +94,7 @@ class Hub(ComponentResource):
             # Nobody comes in before the hub knows whom to refuse and what to let through.
             ResourceOptions(parent=self, depends_on=[refusals, *services, *([args.after] if args.after else [])]),
             rolling=True,
+            packages=HUB_PACKAGES,
         )
         after = ResourceOptions(parent=self, depends_on=[self.installed])
         self.machine.serve_metrics(name, "hub", args.hub, args.overlay, args.policy, after)

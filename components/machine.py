@@ -136,6 +136,7 @@ class Machine(ComponentResource):
         remove: bool = False,
         rolling: bool = False,
         stays: bool = False,
+        packages: tuple[str, ...] = (),
     ) -> remote.Command:
         """Put rendered files on the machine and start what they configure.
 
@@ -147,8 +148,11 @@ class Machine(ComponentResource):
             remove: Whether deleting the resource takes the files away again from a machine that lives on.
             rolling: Whether the machine is a hub that its hosts must leave before anything on it restarts.
             stays: Whether the files go only with the whole machine's: later than those that need them.
+            packages: What the machine was launched with, and must still have.
         """
-        secret = Output.secret(dict(values)).apply(lambda known: pack(bundle, render(**known), units, rolling))
+        secret = Output.secret(dict(values)).apply(
+            lambda known: pack(bundle, render(**known), units, rolling, packages)
+        )
         return remote.Command(
             name,
             connection=self._connection(self.host_key),

@@ -9,7 +9,7 @@ from components.clouds import lab_sdk as lab
 from components.model.facts import CloudFacts
 from components.model.topology import SiteView
 
-FACTS = CloudFacts(default_size="container", default_image="debian-12", sees_operator=True)
+FACTS = CloudFacts(default_size="container", default_image="debian-12", sees_operator=True, has_resolver=False)
 
 
 class Cloud:

@@ -37,6 +37,7 @@ class CloudFacts:
     zones: int = 1  # failure zones that a site spreads over
     accounts: bool = False  # whether `account` may name another account
     sees_operator: bool = False  # whether the cloud itself knows where the operator comes from
+    has_resolver: bool = True  # whether machines find a name server there
     brings_machines: bool = False  # whether machines are the user's own, each with its `machine:` entry
     # Sets of environment variables, any one of which signs in; () where none is needed.
     credentials: tuple[tuple[str, ...], ...] = ()

@@ -17,8 +17,11 @@ from lab.cli import app as lab_console
 from lab.system import LabError
 from scripts.cli import (
     access_commands,
+    backup_commands,
     cloud_commands,
     dashboard_command,
+    doctor_command,
+    drift_command,
     edit_commands,
     init_command,
     join_command,
@@ -207,6 +210,10 @@ app.add_typer(rotations, name="rotate")
 app.command("place")(cloud_commands.place_site)
 app.command()(cloud_commands.leftovers)
 app.command()(status_command.status)
+app.command()(doctor_command.doctor)
+app.command()(drift_command.drift)
+app.command()(backup_commands.backup)
+app.command()(backup_commands.restore)
 app.command()(topology_command.topology)
 app.command()(targets_command.targets)
 app.command()(dashboard_command.dashboard)

@@ -189,7 +189,7 @@ class Gatherer:
         pings = {at: f"{PING_LINK} -I link{at} {self._members[peer].ipv6}" for at, peer in peers.items()}
         seconds = self._patience.answer_seconds + PINGS_SECONDS
         with contextlib.suppress(OSError, asyncssh.Error, TimeoutError, KeyError):
-            found = round_trips(await self._observer.run(member.name, all_at_once(pings), seconds))
+            found = round_trips(await self._observer.run(member.name, all_at_once(pings), seconds=seconds))
             answer.link_ms = {peer: found.get(at) for at, peer in peers.items()}
 
     async def _ask_host(self, member: Member, answer: Answer) -> None:
@@ -206,7 +206,7 @@ class Gatherer:
 
     async def _run(self, member: Member, command: str) -> str:
         try:
-            return await self._observer.run(member.name, command, self._patience.answer_seconds)
+            return await self._observer.run(member.name, command, seconds=self._patience.answer_seconds)
         except KeyError:
             raise Unreachable("the connection has gone") from None
         except TimeoutError:

@@ -16,11 +16,10 @@ from components.model.crl import ends_of
 from components.model.joining import join_file
 from components.model.topology import HostView
 from scripts.cli.access_commands import inventory_of
+from scripts.cli.state import plain
 from scripts.cli.terminal import BAD_INPUT, FAILED, Json, OfStack, console, errors, from_here, tell
 
 PART = re.compile(r"(?P<whose>.+)-(?P<kind>key|cert|channel)(?:-\d+)?")
-# How the engine marks a secret in an exported state (pulumi/pulumi: sdk/go/common/resource, SigKey).
-SIGNATURE = "4dabf18193072939515e22adb298388d"
 
 
 def join_bundle(
@@ -89,17 +88,13 @@ def _identity(state: Mapping[str, Any], stack: str, host: HostView) -> dict[str,
             owner = "ca" if "vcubev:index:Authority$" in path else "host"
             found.setdefault((owner, part["whose"], part["kind"]), []).append(resource.get("outputs", {}))
     try:
-        key = _plain(found["host", f"{stack}-{host.name}", "key"][-1]["privateKeyPem"])
-        channel = _plain(found["ca", f"{stack}-ca", "channel"][-1]["privateKeyPem"])
+        key = plain(found["host", f"{stack}-{host.name}", "key"][-1]["privateKeyPem"])
+        channel = plain(found["ca", f"{stack}-ca", "channel"][-1]["privateKeyPem"])
         return {
-            "ca_pem": "".join(_plain(ca["certPem"]) for ca in found["ca", f"{stack}-ca", "cert"]),
-            "certificate_pem": _plain(found["host", f"{stack}-{host.name}", "cert"][-1]["certPem"]),
+            "ca_pem": "".join(plain(ca["certPem"]) for ca in found["ca", f"{stack}-ca", "cert"]),
+            "certificate_pem": plain(found["host", f"{stack}-{host.name}", "cert"][-1]["certPem"]),
             "key_pem": key,
             "tls_crypt_v2_client_key": tlscrypt.v2_client_key(channel, key),
         }
     except KeyError:
         return None
-
-
-def _plain(value: Any) -> str:
-    return json.loads(value["plaintext"]) if isinstance(value, dict) and SIGNATURE in value else value

@@ -161,9 +161,13 @@ class Observer:
     def connected_hubs(self) -> list[str]:
         return [hub for hub in self._inventory.hubs if hub in self.connections]
 
-    async def run(self, machine: str, command: str, seconds: float = COMMAND_TIMEOUT_SECONDS) -> str:
-        """Return what a command prints on a machine; its exit code does not matter."""
-        done = await asyncio.wait_for(self.connections[machine].run(command), seconds)
+    async def run(self, machine: str, command: str, typed: str = "", seconds: float = COMMAND_TIMEOUT_SECONDS) -> str:
+        """Return what a command prints on a machine; its exit code does not matter.
+
+        Args:
+            typed: Its standard input.
+        """
+        done = await asyncio.wait_for(self.connections[machine].run(command, input=typed or None), seconds)
         return str(done.stdout)
 
     async def carriers(self) -> dict[str, list[str]]:

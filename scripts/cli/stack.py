@@ -75,6 +75,16 @@ class Stack:
             settings["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(state_directory() / "passphrase")
         return settings
 
+    def passphrase(self) -> str | None:
+        """Return what opens the secrets of this stack's state; None where the engine would have to ask."""
+        environment = self._environment()
+        if (given := environment.get("PULUMI_CONFIG_PASSPHRASE")) is not None:
+            return given
+        try:
+            return Path(environment["PULUMI_CONFIG_PASSPHRASE_FILE"]).read_text().strip()
+        except (KeyError, OSError):
+            return None
+
     def prepare(self) -> None:
         """Make what `settings` names, if it is not there, and select the stack."""
         settings = self.settings()
@@ -126,6 +136,17 @@ class Stack:
         if done.returncode:
             raise EngineFailed(done.stderr.strip())
         return done.stdout
+
+    def replace_state(self, state: Mapping[str, Any]) -> None:
+        """Put another state in the place of the stack's, as `stack export` writes it; no file of it lies about.
+
+        Raises:
+            EngineFailed: The back end did not take it, or somebody else is at work on the stack.
+        """
+        command, given = self._command(("stack", "import", "-s", self.name)), json.dumps(state)
+        done = subprocess.run(command, cwd=ROOT, env=self._environment(), input=given, capture_output=True, text=True)
+        if done.returncode:
+            raise EngineFailed(f"{done.stdout}{done.stderr}".strip())
 
     def outputs(self) -> Mapping[str, Any]:
         """Return the stack's outputs, secrets in the clear."""

@@ -5,11 +5,12 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-AGENTS = Path(__file__).parents[2] / "components" / "templates" / "agents"
+TEMPLATES = Path(__file__).parents[2] / "components" / "templates"
 
 
-def load(name: str) -> ModuleType:
-    """Return an agent's file as a module, the same one each time."""
-    if str(AGENTS) not in sys.path:
-        sys.path.insert(0, str(AGENTS))
+def load(name: str, kind: str = "agents") -> ModuleType:
+    """Return an agent's file, or one that comes by stdin (kind "machine"), as a module, the same one each time."""
+    directory = str(TEMPLATES / kind)
+    if directory not in sys.path:
+        sys.path.insert(0, directory)
     return importlib.import_module(name)

@@ -6,6 +6,7 @@ import json
 import subprocess
 import time
 
+from tests.lab import keys
 from tests.lab.worktree import WorkTree
 
 
@@ -71,3 +72,38 @@ def join_by_a_file(lab: WorkTree) -> None:
     for source, target in (("web-2", "10.100.2.1"), ("web-2", "fd5c:ab1e:0:2::2"), ("db-1", "10.100.1.4")):
         reached = lab.lab("exec", source, "--", "ping", "-q", "-c", "1", "-w", "15", target)
         assert reached.returncode == 0, (source, target, told(reached))
+
+
+def go_on_with_nothing_but_a_backup(lab: WorkTree) -> None:
+    """Lose work tree, state, passphrase and the engine's home; all is as it was by the backup."""
+    secrets, before = keys.of_state(lab.state()), lab.addresses()
+    passphrase = (lab.backend / "passphrase").read_bytes()
+    words, file = (lab.tree.parent / name for name in ("words", "kept.backup"))
+    words.write_text("seven words by dice, more or less\n")
+    phrase = ("--passphrase-file", str(words))
+    done = lab.script("vcubev", "backup", lab.stack, "-o", str(file), *phrase)
+    assert done.returncode == 0, told(done)
+    kept = file.read_bytes()
+    assert file.stat().st_mode & 0o777 == 0o600 and passphrase not in kept
+    assert len(secrets) > 25 and keys.found_in({"the backup": kept}, secrets.values()) == set()
+    lab.lose()
+    assert not lab.file.exists() and not lab.backend.exists()
+    wrong = lab.script("vcubev", "restore", str(file), "--passphrase-file", str(lab.tree / "uv.lock"))
+    assert wrong.returncode == 2 and not lab.file.exists() and not lab.backend.exists(), told(wrong)
+    done = lab.script("vcubev", "restore", str(file), *phrase)
+    assert done.returncode == 0, told(done)
+    assert (lab.backend / "passphrase").stat().st_mode & 0o777 == 0o600
+    done = lab.up()
+    assert done.returncode == 0 and "Nothing changed." in done.stdout, told(done)
+    assert lab.preview() == {} and lab.addresses() == before
+    again = lab.script("vcubev", "restore", str(file), *phrase)
+    assert again.returncode == 2 and "there already" in again.stderr, told(again)
+
+
+def see_a_half_run_up(lab: WorkTree) -> None:
+    """Have the doctor say that an `up` was killed, and where."""
+    done = lab.script("vcubev", "doctor", lab.stack, "--json")
+    found = json.loads(done.stdout)["troubles"]
+    half = {one["where"]: one for one in found if one["kind"] == "half-run"}
+    assert done.returncode == 3 and half.keys() & {"the state", "paris-a", "web-2", "db-2", "web-3"}, told(done)
+    assert all(one["cures"] == [f"vcubev up {lab.stack}"] for where, one in half.items() if where != "oregon/a")

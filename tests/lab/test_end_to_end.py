@@ -199,6 +199,10 @@ def test_a_host_on_the_list_loses_its_route_within_two_seconds_and_no_door_lets_
     assert started(lab) == before and lab.preview() == {}
 
 
+def test_everything_goes_on_when_all_but_a_backup_is_lost(lab):
+    operating.go_on_with_nothing_but_a_backup(lab)
+
+
 def test_a_laptop_joins_by_its_file(lab):
     operating.join_by_a_file(lab)  # on web-2, which is made anew below
 
@@ -279,6 +283,7 @@ def test_an_up_that_was_killed_can_be_run_again(lab):
     time.sleep(9)  # in the middle of paris' machines
     os.killpg(killed.pid, signal.SIGKILL)
     killed.wait()
+    operating.see_a_half_run_up(lab)
     done = lab.up()
     assert done.returncode == 0, told(done)
     assert lab.preview() == {}

@@ -28,12 +28,7 @@ class WorkTree:
         self.tree = directory / "tree"
         self.log = directory / "output.log"  # all that any command printed
         self._shell: dict[str, str] | None = None
-        listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-        files = subprocess.run(listing, cwd=ROOT, capture_output=True, check=True).stdout.decode().split("\0")
-        for name in filter(None, files):
-            if (ROOT / name).is_file():
-                (self.tree / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, self.tree / name)
+        self._clone()
         self.file = self.tree / "stacks" / f"Pulumi.{stack}.yaml"
         shutil.copy2(ROOT / "stacks" / "Pulumi.lab.yaml", self.file)
         self.edit(lambda values: None)
@@ -55,6 +50,21 @@ class WorkTree:
             "PULUMI_CONFIG_PASSPHRASE_FILE",
         ):
             self.environment.pop(name, None)
+
+    def _clone(self) -> None:
+        listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        files = subprocess.run(listing, cwd=ROOT, capture_output=True, check=True).stdout.decode().split("\0")
+        for name in filter(None, files):
+            if (ROOT / name).is_file():
+                (self.tree / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, self.tree / name)
+
+    def lose(self) -> None:
+        """Lose the operator's computer, and have a fresh clone of the program on another one."""
+        for place in (self.tree, self.backend, Path(self.environment["PULUMI_HOME"])):
+            shutil.rmtree(place)
+        self._shell = None
+        self._clone()
 
     @property
     def backend(self) -> Path:

@@ -15,8 +15,8 @@ FILES = {
 
 
 def test_a_machine_unpacks_what_was_packed(tmp_path, monkeypatch):
-    monkeypatch.setattr(bundle, "INSTALLER", SHOWS)
-    text = bundle.pack("host", FILES, ("own.service",), True)
+    monkeypatch.setattr(bundle, "MODULES", {"shows": SHOWS})
+    text = bundle.pack("host", FILES, ("own.service",), True, ("fping",))
     sudo = tmp_path / "sudo"
     sudo.write_text('#!/bin/sh\nexec "$@"\n')
     sudo.chmod(0o755)
@@ -25,6 +25,7 @@ def test_a_machine_unpacks_what_was_packed(tmp_path, monkeypatch):
     done = subprocess.run(command, input=text, env=environment, capture_output=True, text=True, check=True)
     verb, got = json.loads(done.stdout)
     assert verb == "install" and (got["name"], got["units"], got["rolling"]) == ("host", ["own.service"], True)
+    assert got["packages"] == ["fping"]
     for path, spec in FILES.items():
         expected = {"content": spec.content, "mode": spec.mode, "on_change": list(spec.on_change)}
         assert got["files"][path] == expected == bundle.unpack(text)["files"][path]

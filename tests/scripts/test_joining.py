@@ -21,7 +21,7 @@ from components.model.stackfile import load
 from scripts.cli import __main__ as cli
 from scripts.cli import stack as stacks
 from scripts.cli.inventory import Access, Inventory, Member
-from scripts.cli.join_command import SIGNATURE
+from scripts.cli.state import SIGNATURE
 from tests.components.declared import declare, lab_values
 
 END = datetime(2027, 3, 1, tzinfo=UTC)

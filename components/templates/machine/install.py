@@ -8,38 +8,23 @@ by is taken back.
 import contextlib
 import fcntl
 import fnmatch
+import hashlib
 import json
 import os
 import pathlib
 import subprocess
 import sys
-import time
+
+from actual import FILTER, SETTINGS, faults_of, filter_in_kernel, filter_of, missing_packages, settings_off
+from commands import run
+from packet_filter import try_filter
 
 BUNDLES = pathlib.Path("/var/lib/vcubev/bundles")
 DRAIN = "/usr/local/lib/vcubev/drain"
 CHECKS = {"/etc/bird/bird.conf": ["bird", "-p", "-c"]}
-FILTER = "/etc/nftables.conf"
 MAIN_BUNDLES = ("hub", "host")  # bring that file, without which its parts have nothing to load
 FILTER_FILES = (FILTER, "/etc/vcubev/services/*", "/etc/vcubev/doors/*")
 LOAD_FILTER = "reload nftables.service"
-BEFORE = pathlib.Path("/run/vcubev-filter.before")
-TAKE_BACK_UNIT = "vcubev-filter-take-back"
-TAKE_BACK_SECONDS = 30  # if this installation itself is lost
-ANSWER_SECONDS = 5  # SSH over a slow path has this long to acknowledge a line
-# The session is forgotten by connection tracking: the new rules judge it as if it were to begin now.
-TRIAL = """table inet vcubev_trial
-delete table inet vcubev_trial
-table inet vcubev_trial {{
-  chain input {{
-    type filter hook prerouting priority raw;
-    {family} saddr {client} tcp sport {client_port} tcp dport {own_port} notrack
-  }}
-  chain output {{
-    type filter hook output priority raw;
-    {family} daddr {client} tcp dport {client_port} tcp sport {own_port} notrack
-  }}
-}}
-"""
 USERS = "/etc/sysusers.d/vcubev.conf"
 # Good for the first contact only; this installation came over the key that replaces it.
 SEEDED_HOST_KEY = pathlib.Path("/etc/ssh/ssh_host_ecdsa_key")
@@ -47,24 +32,11 @@ SEEDED_HOST_KEY = pathlib.Path("/etc/ssh/ssh_host_ecdsa_key")
 BROUGHT = pathlib.Path("/var/lib/vcubev/brought")
 
 
-def run(*command):
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(command)}: exit code {done.returncode}\n{done.stderr.strip()}\n{details(command)}")
-
-
-def details(command):
-    if command[0] != "systemctl":
-        return ""
-    log = subprocess.run(["journalctl", "-n", "15", "--no-pager", "-u", command[-1]], capture_output=True, text=True)
-    return log.stdout
-
-
 def write(path, spec):
     """Write one file if it differs; return whether it did."""
     target = pathlib.Path(path)
     content, mode = spec["content"].encode(), int(spec["mode"], 8)
-    if target.exists() and target.read_bytes() == content and target.stat().st_mode & 0o7777 == mode:
+    if not faults_of(path, hashlib.sha256(content).hexdigest(), spec["mode"]):
         return False
     target.parent.mkdir(parents=True, exist_ok=True)
     # A fresh name each time and never a moment with wider rights than the file's own.
@@ -86,7 +58,10 @@ def write(path, spec):
 
 def load_manifest(name):
     manifest = BUNDLES / f"{name}.json"
-    return json.loads(manifest.read_text()) if manifest.exists() else {"files": {}, "units": []}
+    try:
+        return json.loads(manifest.read_text())
+    except (FileNotFoundError, ValueError):  # a damaged one is made anew
+        return {"files": {}, "units": []}
 
 
 def act(actions):
@@ -122,77 +97,6 @@ def ruled(path):
     return any(fnmatch.fnmatch(path, pattern) for pattern in FILTER_FILES)
 
 
-def session():
-    """Return (client, its port, own address, own port) of the SSH session that this came by; None if by no such."""
-    process = os.getpid()
-    while process > 1:
-        for entry in pathlib.Path(f"/proc/{process}/environ").read_bytes().split(b"\0"):
-            if entry.startswith(b"SSH_CONNECTION="):
-                return entry.partition(b"=")[2].decode().split()
-        status = pathlib.Path(f"/proc/{process}/status").read_text()
-        process = int(status.partition("PPid:")[2].split()[0])
-    return None
-
-
-def answered(client_port, own_port):
-    """Print a line, and tell whether the client has acknowledged it in time."""
-
-    def sent():
-        shown = subprocess.run(
-            ["ss", "-tniH", "state", "connected", f"dport = :{client_port} and sport = :{own_port}"],
-            capture_output=True,
-            text=True,
-        ).stdout
-        numbers = dict(word.split(":", 1) for word in shown.split() if word.count(":") == 1)
-        return int(numbers.get("bytes_sent", 0)), "unacked" in numbers or "notsent" in numbers
-
-    before, _ = sent()
-    print("packet filter changed", flush=True)
-    deadline = time.monotonic() + ANSWER_SECONDS
-    while time.monotonic() < deadline:
-        now, waiting = sent()
-        if now > before and not waiting:
-            return True
-        time.sleep(0.02)
-    return False
-
-
-def try_filter():
-    """Load the packet filter as it now stands in its files; take it back if it cuts this session.
-
-    Raises:
-        SystemExit: It was taken back, or nft does not take it.
-    """
-    run("nft", "-c", "-f", FILTER)
-    known = subprocess.run(["nft", "list", "table", "inet", "vcubev"], capture_output=True, text=True).stdout
-    empty = "table inet vcubev\ndelete table inet vcubev\ntable inet vcubev_trial\ndelete table inet vcubev_trial\n"
-    BEFORE.touch(mode=0o600)
-    BEFORE.write_text(empty + known)
-    ends = session()
-    if ends is None:
-        run("nft", "-f", FILTER)
-        return
-    subprocess.run(["systemctl", "stop", f"{TAKE_BACK_UNIT}.timer"], capture_output=True)
-    later = ("--collect", f"--unit={TAKE_BACK_UNIT}", f"--on-active={TAKE_BACK_SECONDS}", "nft", "-f", str(BEFORE))
-    run("systemd-run", "--quiet", *later)
-    client, client_port, _, own_port = ends
-    family = "ip6" if ":" in client else "ip"
-    trial = TRIAL.format(family=family, client=client, client_port=client_port, own_port=own_port)
-    subprocess.run(["nft", "-f", "-"], input=trial, text=True, check=True)
-    try:
-        run("nft", "-f", FILTER)
-        kept = answered(client_port, own_port)
-    except BaseException:
-        run("nft", "-f", str(BEFORE))
-        raise
-    finally:
-        run("systemctl", "stop", f"{TAKE_BACK_UNIT}.timer")
-    if not kept:
-        run("nft", "-f", str(BEFORE))
-        sys.exit("the new packet filter would cut the SSH session that it came by: the old one is back")
-    run("nft", "delete", "table", "inet", "vcubev_trial")
-
-
 def restore(contents):
     """Give files the contents that they had; those that were not there go."""
     for path, content in contents.items():
@@ -215,7 +119,7 @@ def change_files(bundle, gone, resumed):
     changed = [path for path in paths if write(path, bundle["files"][path]) or resumed]
     for path in gone:
         pathlib.Path(path).unlink(missing_ok=True)
-    if any(ruled(path) for path in (*changed, *gone)) and filters(bundle["name"]):
+    if (any(ruled(path) for path in (*changed, *gone)) and filters(bundle["name"])) or filter_lost(bundle):
         try:
             try_filter()
         except BaseException:
@@ -224,9 +128,36 @@ def change_files(bundle, gone, resumed):
     return changed
 
 
+def filter_lost(bundle):
+    """Tell whether the kernel has another packet filter than this bundle's file makes."""
+    wanted = filter_of(FILTER) if FILTER in bundle["files"] else None
+    return wanted is not None and wanted != filter_in_kernel()
+
+
 def filters(bundle_name):
     """Tell whether the packet filter's main file is here, or comes with this bundle."""
     return any(name == bundle_name or (BUNDLES / f"{name}.json").exists() for name in MAIN_BUNDLES)
+
+
+def fetch(packages):
+    """Install what somebody has removed; cloud-init brought it once. Return what was wrong: the rest comes first."""
+    if packages:
+        os.environ["DEBIAN_FRONTEND"] = "noninteractive"
+        subprocess.run(["apt-get", "update"], capture_output=True)  # yesterday's lists may do
+        options = ("-o", "DPkg::Lock::Timeout=120", "-o", "Dpkg::Options::=--force-confold", "--no-install-recommends")
+        try:
+            run("apt-get", "install", "-q", "-y", *options, *packages)
+        except SystemExit as problem:
+            return str(problem)
+    return ""
+
+
+def enable(unit):
+    """Have a unit run, now and at each boot, masked or not."""
+    if subprocess.run(["systemctl", "enable", "--now", unit], capture_output=True).returncode:
+        for where in ((), ("--runtime",)):
+            subprocess.run(["systemctl", "unmask", *where, unit], capture_output=True)
+        run("systemctl", "enable", "--now", unit)
 
 
 def install(bundle):
@@ -236,10 +167,11 @@ def install(bundle):
     unfinished = BUNDLES / f"{bundle['name']}.unfinished"
     resumed = unfinished.exists()
     unfinished.touch()
+    lacking = fetch(missing_packages(bundle["packages"]))
     changed = change_files(bundle, gone, resumed)
     kept = {path: spec["on_change"] for path, spec in bundle["files"].items()}
     manifest = json.dumps({"files": kept, "units": bundle["units"]})
-    if changed or gone:
+    if changed or gone or bundle["units"]:  # or somebody else has changed a unit
         run("systemctl", "daemon-reload")
     if USERS in changed:  # before the units that run as them
         run("systemd-sysusers", USERS)
@@ -249,7 +181,9 @@ def install(bundle):
     for unit in bundle["units"]:
         if subprocess.run(["systemctl", "is-active", "-q", unit]).returncode:
             started.append(unit)
-        run("systemctl", "enable", "--now", unit)
+        enable(unit)
+    if SETTINGS in bundle["files"] and settings_off(bundle["files"][SETTINGS]["content"]):
+        run("sysctl", "-q", "-p", SETTINGS)
     actions = [a for p in changed for a in kept[p]] + [a for p in gone for a in old["files"][p]]
     # The packet filter is loaded by now.
     todo = [a for a in dict.fromkeys(actions) if a != LOAD_FILTER and not covered(a, actions, started)]
@@ -261,6 +195,8 @@ def install(bundle):
         SEEDED_HOST_KEY.unlink()
         SEEDED_HOST_KEY.with_suffix(".pub").unlink(missing_ok=True)
         run("systemctl", "reload", "ssh")
+    if lacking:
+        sys.exit(lacking)
     print("\n".join([f"changed {path}" for path in changed] + [f"removed {path}" for path in gone]) or "no change")
 
 

@@ -1,0 +1,106 @@
+"""What `vcubev doctor` sees by the state alone, how machines look at themselves, and the command."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from scripts.cli import __main__ as cli
+from scripts.cli import doctor_command
+from scripts.cli import stack as stacks
+from scripts.cli.doctor.examined import Trouble
+from scripts.cli.doctor.stack import half_installed, half_run
+from tests.agents.loading import load
+from tests.scripts.healthy import seen
+
+
+def resource(kind, name, **more):
+    return {"urn": f"urn:pulumi:lab3::vcubev::{kind}::{name}", "type": kind, **more}
+
+
+HOST, HUB, COMMAND = "vcubev:index:Host", "vcubev:index:Hub", "command:remote:Command"
+DECLARED = {"lab3-oregon-a", "lab3-web-1"}
+WHOLE = [
+    resource(HUB, "lab3-oregon-a"), resource(COMMAND, "lab3-oregon-a-install"),
+    resource(HOST, "lab3-web-1"), resource(COMMAND, "lab3-web-1-install"),
+]  # fmt: skip
+
+
+def broken(resources, **more):
+    state = {"deployment": {"resources": resources, **more}}
+    return [(one.where, one.seen) for one in half_run("lab3", state, DECLARED)]
+
+
+def test_an_up_that_came_to_its_end_leaves_no_trouble():
+    assert broken(WHOLE) == []
+
+
+def test_an_up_that_was_broken_off_is_seen_by_the_state():
+    pending = [{"type": "creating", "resource": {"urn": "urn:pulumi:lab3::vcubev::lab:index:Machine::lab3-web-1"}}]
+    ((where, told),) = broken(WHOLE, pending_operations=pending)
+    assert where == "the state" and "creating of lab3-web-1" in told
+    assert [where for where, _ in broken(WHOLE[:3])] == ["web-1"], "made, but never set up"
+    assert [where for where, _ in broken(WHOLE[:2])] == ["web-1"], "not made at all"
+    extra = [*WHOLE, resource(HOST, "lab3-web-2"), resource(COMMAND, "lab3-web-2-install")]
+    assert [where for where, _ in broken(extra)] == ["web-2"], "not removed"
+    doomed = resource("lab:index:Machine", "lab3-web-1", delete=True)
+    assert [where for where, _ in broken([*WHOLE, doomed])] == ["the state"]
+
+
+def test_an_installation_that_was_broken_off_is_seen_on_the_machine():
+    def change(facts):
+        facts["web-1"]["bundles"] = {"host": 1795000000.0}
+        facts["db-1"]["bundles"] = {}
+
+    told = list(half_installed(seen(change), {"web-1": {"host"}, "db-1": {"host"}}))
+    assert [(one.kind, one.where) for one in told] == [("half-run", "db-1"), ("half-run", "web-1")]
+    assert told[1].since.startswith("2026-")
+
+
+# What machines tell
+
+
+@pytest.fixture
+def examine():
+    return load("examine", "machine")
+
+
+def test_an_echo_request_is_as_long_as_it_says_and_sums_up_right(examine):
+    packet = examine.echo_request(4321, 1452)
+    assert len(packet) == 1452 - 20, "less the IP header, which the kernel adds"
+    total = sum(int.from_bytes(packet[at : at + 2], "big") for at in range(0, len(packet), 2))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    assert total == 0xFFFF
+
+
+def test_birds_sessions_are_read(examine):
+    told = """ 1002-link2      BGP        ---        up     2026-11-24    Established
+ 1002-link3      BGP        ---        start  12:00:00.123  Connect       Socket: No route to host
+ 1002-hosts_kernel4 Kernel     hosts4     up     2026-11-24
+"""
+    assert {n: more.split()[0] for n, _, more in examine.PROTOCOL.findall(told)} == {"2": "Established", "3": "Connect"}
+
+
+# The command
+
+
+@pytest.fixture
+def typed(monkeypatch):
+    monkeypatch.setattr(stacks.Stack, "exists", lambda self: True)
+
+    def run(troubles, *arguments):
+        monkeypatch.setattr(doctor_command, "_troubles", lambda stack: (troubles, ["web-1"]))
+        return CliRunner().invoke(cli.app, ["doctor", "lab3", *arguments])
+
+    return run
+
+
+def test_the_exit_code_says_whether_there_is_trouble(typed, monkeypatch):
+    trouble = Trouble("clock", "web-1", "told", "why", ("vcubev x",))
+    assert typed([]).exit_code == 0
+    assert typed([trouble]).exit_code == 3
+    told = json.loads(typed([trouble], "--json").stdout)
+    assert told["well"] is False and told["troubles"][0]["cures"] == ["vcubev x"]
+    monkeypatch.setattr(stacks.Stack, "exists", lambda self: False)
+    assert typed([]).exit_code == 1
