@@ -6,7 +6,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/vcubev
 [[ $(<"$root/engine/uv.txt") =~ uv==([0-9.]+) ]] && uv_version=${BASH_REMATCH[1]}
 # What the lab and the daemons' own checkers use.
-packages=(mmdebstrap systemd-container openvpn bird2 nftables conntrack iproute2 iputils-ping openssh-client openssl procps util-linux shellcheck graphviz)
+packages=(mmdebstrap systemd-container openvpn bird2 dnsmasq-base nftables conntrack iproute2 iputils-ping openssh-client openssl procps util-linux shellcheck graphviz)
 
 say() { echo "set-up: $*" >&2; }
 
