@@ -23,6 +23,16 @@ def log_in_and_look(lab: WorkTree) -> None:
     assert state["well"] and {host["name"] for host in state["hosts"]} == {"web-1", "web-2", "web-3", "db-1", "db-2"}
 
 
+def find_by_name(lab: WorkTree) -> None:
+    """Find a host that has just come, from one that was there and has no public address."""
+    names = {"web-3.paris": ["10.100.1.3"], "web": [f"10.100.1.{number}" for number in (1, 2, 3)], "web-9": []}
+    for name, expected in names.items():
+        found = lab.lab("exec", "db-1", "--", "getent", "ahostsv4", f"{name}.vcubev.internal")
+        assert sorted({line.split()[0] for line in found.stdout.splitlines()}) == expected, told(found)
+    found = lab.lab("exec", "db-1", "--", "getent", "hosts", "fd5c:ab1e:0:1::3")
+    assert found.stdout.split()[1:] == ["web-3.paris.vcubev.internal"], told(found)
+
+
 def see_a_link_go_and_come(lab: WorkTree) -> None:
     """Cut the link, and see it in the live picture; likewise that it is back."""
 

@@ -129,6 +129,7 @@ def test_adding_a_host_shows_creates_only_and_touches_nothing(lab):
     done = lab.up()
     assert done.returncode == 0, told(done)
     assert re.search(r"web-3\b.*10\.100\.1\.3", done.stdout)
+    operating.find_by_name(lab)
     assert started(lab) == before, "a daemon of an existing machine was restarted"
 
 
@@ -158,6 +159,7 @@ def started(lab):
     """Return when the daemons of two machines that exist were started."""
     show = (
         "systemctl show -p ExecMainStartTimestampMonotonic vcubev-hosts@udp vcubev-hosts@tcp vcubev-hub vcubev-link@1 "
+        "vcubev-names vcubev-dns vcubev-resolver vcubev-lookup "
         "vcubev-link@2 vcubev-path@1 vcubev-path@2 vcubev-paths bird"
     )
     command = ("--", "sh", "-c", show)
