@@ -43,11 +43,6 @@ RIGHTS = {
 }
 # BIRD becomes its own user by itself.
 ROOT_ONLY_WHERE_IT_MUST_BE = {"vcubev-turn@", "vcubev-net", "vcubev-lookup", "bird"}
-    "vcubev-turn@",
-    "vcubev-net",
-    "vcubev-lookup",
-    "bird",
-}  # BIRD becomes its own user by itself
 
 
 def named(unit):
