@@ -31,8 +31,8 @@ HOST_UNITS = (
     "vcubev-turn@1.socket",
     "vcubev-turn@2.socket",
     "vcubev-paths.service",
-    "vcubev-resolver.service",
     "vcubev-lookup.service",
+    "vcubev-resolver.service",
     "vcubev-lookup.path",
 )
 

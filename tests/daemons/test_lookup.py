@@ -32,7 +32,11 @@ class Machine:
         for place in ("/etc/", "/var/lib/"):
             text = text.replace(place, f"{directory}{place}")
         (directory / "lookup").write_text(text)
-        for name, answer in {"systemctl": f"[ -e {directory}/resolved ]", "resolvectl": "", "ip": ""}.items():
+        for name, answer in {
+            "systemctl": f'[ "$1" = --no-block ] || [ -e {directory}/resolved ]',
+            "resolvectl": "",
+            "ip": "",
+        }.items():
             program = directory / "bin" / name
             program.write_text(TOLD.format(name=name, log=self.log, answer=answer))
             program.chmod(0o755)
@@ -116,6 +120,13 @@ def test_the_stub_follows_a_file_that_another_program_keeps_up_to_date(machine):
     assert (machine.kept / "upstream").read_text() == "nameserver 192.0.2.9\n"
 
 
+def test_a_link_to_nowhere_does_not_keep_the_stub_from_starting(machine):
+    machine.file.symlink_to("../run/none/resolv.conf")
+    machine.do("on")
+    upstream = machine.kept / "upstream"
+    assert not upstream.is_symlink() and upstream.read_text() == "", "dnsmasq ends where there is no such directory"
+
+
 def test_whoever_rewrites_the_file_is_heard_and_has_the_last_word_when_this_ends(machine):
     plain(machine)
     machine.do("on")
@@ -124,6 +135,7 @@ def test_whoever_rewrites_the_file_is_heard_and_has_the_last_word_when_this_ends
     machine.do("on")
     assert machine.file.read_text().splitlines()[1:] == ["nameserver 127.1.0.53", "nameserver 192.0.2.77"]
     assert (machine.kept / "upstream").read_text() == other
+    assert machine.told().count("systemctl --no-block try-restart vcubev-resolver.service") == 2, "it may be elsewhere"
     machine.do("off")
     assert machine.file.read_text() == other
 
