@@ -32,11 +32,8 @@ class Machine:
         for place in ("/etc/", "/var/lib/"):
             text = text.replace(place, f"{directory}{place}")
         (directory / "lookup").write_text(text)
-        for name, answer in {
-            "systemctl": f'[ "$1" = --no-block ] || [ -e {directory}/resolved ]',
-            "resolvectl": "",
-            "ip": "",
-        }.items():
+        is_active = f'[ "$1" = --no-block ] || [ -e {directory}/resolved ]'
+        for name, answer in {"systemctl": is_active, "resolvectl": "", "ip": ""}.items():
             program = directory / "bin" / name
             program.write_text(TOLD.format(name=name, log=self.log, answer=answer))
             program.chmod(0o755)
