@@ -29,6 +29,7 @@ class HostArgs:
     network: SiteNetwork
     firewall: Firewall
     authority: Authority
+    names: Sequence[str]  # in full
     own_hubs: Sequence[Hub]  # of its site: from them it hears of all others
     gateway: Machine  # the hub through which SSH reaches a private host
     launch_after: tuple[Resource, ...] = ()  # what gives a private host the internet
@@ -63,7 +64,7 @@ class Host(ComponentResource):
             child,
         )
         services = self.machine.open_services(name, "host", args.policy.pieces(args.host.address.ipv4), self)
-        identity = args.authority.issue(name, args.host.common_name, args.host.address, HOST_USES, child)
+        identity = args.authority.issue(name, args.host.common_name, args.host.address, HOST_USES, child, args.names)
         views = [hub.view for hub in args.own_hubs]
         self.installed = self.machine.install(
             f"{name}-install",

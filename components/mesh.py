@@ -54,7 +54,7 @@ class Mesh(ComponentResource):
             if not host.unmanaged
         }
         self.unmanaged = {
-            host.name: Unmanaged(f"{name}-{host.name}", host, self.authority, child)
+            host.name: Unmanaged(f"{name}-{host.name}", host, topology.names_of(host), self.authority, child)
             for host in topology.hosts
             if host.unmanaged
         }

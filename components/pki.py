@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -90,7 +90,13 @@ class Authority(ComponentResource):
         return LoginKey(Output.secret(key.private_key_openssh), key.public_key_openssh)
 
     def issue(
-        self, name: str, common_name: str, address: VirtualAddress, uses: list[str], opts: ResourceOptions
+        self,
+        name: str,
+        common_name: str,
+        address: VirtualAddress,
+        uses: list[str],
+        opts: ResourceOptions,
+        names: Sequence[str] = (),
     ) -> Identity:
         """Sign a certificate that binds a virtual address to a name.
 
@@ -98,6 +104,7 @@ class Authority(ComponentResource):
             name: Prefix of the engine's resource names.
             common_name: "host.<name>" or "hub.<site>.<hub>".
             address: Written into subject.serialNumber (IPv4, which the hubs' hooks read) and the SAN (both).
+            names: For the SAN: hubs let the address be found by these and no other.
         """
         generation = self._topology.keys.of(common_name)[0]
         key = tls.PrivateKey(numbered(f"{name}-key", generation), algorithm="ECDSA", ecdsa_curve="P256", opts=opts)
@@ -109,6 +116,7 @@ class Authority(ComponentResource):
                 "organization": ORGANIZATION,
                 "serial_number": str(address.ipv4),
             },
+            dns_names=list(names) or None,
             ip_addresses=[str(address.ipv4), str(address.ipv6)],
             opts=opts,
         )

@@ -106,6 +106,7 @@ class Site(ComponentResource):
             network=self.network,
             firewall=self.private_firewall if host.private else self.host_firewall,
             authority=self._args.authority,
+            names=self._args.topology.names_of(host),
             own_hubs=hubs,
             gateway=hubs[0].machine,
             launch_after=self._way_out,

@@ -98,6 +98,8 @@ def _wait(process: subprocess.Popen[bytes], seconds: float) -> int | None:
 
 
 def _furnish(root: Path, recipe: dict[str, list[str]]) -> None:
+    # systemd-resolved has made a link of it, which leads out of the image.
+    (root / "etc/resolv.conf").unlink(missing_ok=True)
     shutil.copytree(FILES, root, dirs_exist_ok=True)
     for key in (root / "etc/ssh").glob("ssh_host_*"):
         key.unlink()

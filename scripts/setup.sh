@@ -6,7 +6,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/vcubev
 [[ $(<"$root/engine/uv.txt") =~ uv==([0-9.]+) ]] && uv_version=${BASH_REMATCH[1]}
 # What the lab and the daemons' own checkers use.
-packages=(mmdebstrap systemd-container openvpn bird2 nftables conntrack iproute2 iputils-ping openssh-client openssl procps util-linux shellcheck graphviz)
+packages=(mmdebstrap systemd-container openvpn bird2 dnsmasq-base nftables conntrack iproute2 iputils-ping openssh-client openssl procps util-linux shellcheck graphviz)
 
 say() { echo "set-up: $*" >&2; }
 
@@ -15,10 +15,10 @@ fail() {
   exit 1
 }
 
-# Debian packages; needs root.
+# ensure_packages NAME...: Debian packages; needs root.
 ensure_packages() {
   local lacking=() package
-  for package in "${packages[@]}"; do
+  for package in "$@"; do
     dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed || lacking+=("$package")
   done
   [ ${#lacking[@]} -gt 0 ] || return 0
@@ -47,7 +47,7 @@ ensure_uv() {
   uv=$cache/uv-$uv_version/bin/uv
   [ ! -x "$uv" ] || return 0
   say "installing uv $uv_version"
-  python3 -m pip --version >/dev/null 2>&1 || { packages=(python3-pip) && ensure_packages; }
+  python3 -m pip --version >/dev/null 2>&1 || ensure_packages python3-pip
   python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --no-compile \
     --target "$cache/uv-$uv_version" --only-binary :all: --require-hashes --requirement "$root/engine/uv.txt" ||
     fail "pip could not install uv"
@@ -100,8 +100,8 @@ run_command() {
   if [ -z "${_VCUBEV_COMPLETE:-}" ] && [[ " $* " != *" --help "* ]]; then
     # Only lab stacks need this computer's daemons.
     case ${1:-} in
-      up | down) ! clouds_of "${@:2}" | grep -qx lab || ensure_packages ;;
-      topology) [[ ! "$*" =~ (svg|png) ]] || command -v dot >/dev/null || (packages=(graphviz) && ensure_packages) ;;
+      up | down) ! clouds_of "${@:2}" | grep -qx lab || ensure_packages "${packages[@]}" ;;
+      topology) [[ ! "$*" =~ (svg|png) ]] || command -v dot >/dev/null || ensure_packages graphviz ;;
     esac
   fi
   ensure_environment

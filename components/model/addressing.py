@@ -15,6 +15,7 @@ IPV6_ROLE_PREFIX_LEN = 64
 OVERLAY_PREFIX_LENS = range(8, ROLE_PREFIX_LEN)  # a /24 would leave no room for a role beside the hubs' block
 MEMBER_IDS = range(1, 255)  # 0 and 255 are a /24's network and broadcast address
 HUBS_BLOCK = 0  # the slot of the overlay in which hubs have their addresses
+NAMES_ID = 255  # in that slot, no member's: where every hub answers questions for names
 
 
 def role_ids(overlay: IPv4Network) -> range:

@@ -10,10 +10,15 @@ from pydantic_core import PydanticCustomError
 
 from components.model.addressing import MEMBER_IDS
 from components.model.links import FULL_UP_TO
-from components.model.topology import HOSTS_PORT, HOSTS_TCP_PORT, SSH_PORT
+from components.model.topology import DEFAULT_DOMAIN, HOSTS_PORT, HOSTS_TCP_PORT, SSH_PORT
 
 # Parts of a host name: 63 octets (RFC 1123) hold those of stack, site and hub.
 NAME_PATTERN = r"^[a-z]([a-z0-9-]{0,18}[a-z0-9])?$"
+# RFC 1123, in lower case. The last label is no number, or it would be an address.
+DOMAIN_PATTERN = r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?$"
+LONGEST_DOMAIN = 253 - 2 * len("a-name-of-20-letters.")  # RFC 1035: 253 for the whole name, with host and site
+# RFC 6762, RFC 6761, RFC 7686, RFC 3172: resolvers do not ask a server for these, or ask their own.
+TAKEN_DOMAINS = ("local", "localhost", "invalid", "onion", "arpa")
 SITE_IDS = range(1, 255)  # the third octet of the default underlay
 DAYS = range(1, 36_501)
 BOOT_SECONDS = range(10, 3601)
@@ -70,6 +75,12 @@ class Entry(BaseModel):
 class OverlayEntry(Entry):
     ipv4: IPv4Prefix
     ipv6: IPv6Prefix
+
+
+class DomainEntry(Entry):
+    domain: Annotated[
+        StrictStr, Field(pattern=DOMAIN_PATTERN, description="a domain of two labels or more, such as vcubev.internal")
+    ] = DEFAULT_DOMAIN
 
 
 class RoleEntry(Entry):

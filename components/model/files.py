@@ -14,6 +14,8 @@ from components.model.policy import METRICS_PORT, families
 from components.model.topology import FIRST_ASN, LINK_PORTS
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
+HOOKS = "/usr/local/lib/vcubev"
+UNITS = "/etc/systemd/system"
 
 # What every template may use. Timers: one second is the fastest OpenVPN's ping can be; 4 is the lowest restart that
 # 20 % loss does not trip; a hub waits twice as long as its hosts, as OpenVPN's own keepalive does. A host's agent is
@@ -31,6 +33,8 @@ CONSTANTS = {
     "MAX_HOSTS": 2000,
     "HOSTS_TABLE": 100,
     "CLAIMS_PORT": 1195,  # UDP, in the overlay: where a hub takes its hosts' claims
+    "NAMES_PORT": 1196,  # UDP, in the overlay: where hubs tell each other the names of their hosts
+    "STUB": "127.1.0.53",  # where a host without systemd-resolved asks; the usual ones may be taken
     # Linux doubles it, and a route's change takes 1.2 kB of it: 50,000 of them. By itself it holds 170.
     "NETLINK_BUFFER_BYTES": 32 * 1024**2,
     "LINK_PORTS": LINK_PORTS,

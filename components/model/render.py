@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from ipaddress import IPv4Network
 
-from components.model.files import CONSTANTS, FileSpec, copied, json_file, rendered, text
+from components.model.files import CONSTANTS, HOOKS, UNITS, FileSpec, copied, json_file, rendered, text
+from components.model.naming import RESTART_NAMES, answers, questions
 from components.model.policy import OPEN, Policy, Service
 from components.model.topology import HostView, HubView, LinkView, Overlay
 
-HUB_PACKAGES = ("bird2", "chrony", "nftables", "openvpn", "python3", "sudo")
-HOST_PACKAGES = ("chrony", "fping", "nftables", "openvpn", "python3", "sudo")
+HUB_PACKAGES = ("bird2", "chrony", "dnsmasq-base", "nftables", "openvpn", "python3", "sudo")
+HOST_PACKAGES = ("chrony", "dnsmasq-base", "fping", "nftables", "openvpn", "python3", "sudo")
 TRANSPORTS = ("udp", "tcp")
 # Started in this order.
 HUB_UNITS = (
@@ -19,6 +20,8 @@ HUB_UNITS = (
     "bird.service",
     "vcubev-routes.service",
     "vcubev-hub.service",
+    "vcubev-names.service",
+    "vcubev-dns.service",
     *(f"vcubev-hosts@{transport}.service" for transport in TRANSPORTS),
     "vcubev-leave.service",
 )
@@ -28,6 +31,9 @@ HOST_UNITS = (
     "vcubev-turn@1.socket",
     "vcubev-turn@2.socket",
     "vcubev-paths.service",
+    "vcubev-lookup.service",
+    "vcubev-resolver.service",
+    "vcubev-lookup.path",
 )
 
 METRICS_UNITS = ("vcubev-metrics.service",)
@@ -36,9 +42,7 @@ AGENT_DIRECTORIES = {"hub": "/run/vcubev-hub", "host": "/run/vcubev-paths"}
 HUB_AGENT = ("counters.py", "ends.py", "hub.py", "metrics.py", "sessions.py")
 HOST_AGENT = ("choice.py", "counters.py", "metrics.py", "paths.py", "telling.py", "tunnels.py", "validity.py")
 
-HOOKS = "/usr/local/lib/vcubev"
 PKI = "/etc/vcubev/pki"
-UNITS = "/etc/systemd/system"
 LOW_PORTS = range(1, 1024)
 EVERY_LINK = "restart vcubev-link@*.service"
 EVERY_TRANSPORT = "restart vcubev-hosts@*.service"
@@ -81,11 +85,10 @@ def hub_files(
             for transport in TRANSPORTS
         },
         **_low_ports(hub),
+        **answers(hub, values),
         "/etc/vcubev/hub.json": json_file(config, (*agent, *routes)),
-        **{
-            f"{HOOKS}/{part}": copied(f"agents/{part}", "0644", (*agent, *routes))
-            for part in ("bird.py", "notify.py", "plan.py")
-        },
+        **{f"{HOOKS}/{part}": copied(f"agents/{part}", "0644", (*agent, *routes)) for part in ("bird.py", "notify.py")},
+        f"{HOOKS}/plan.py": copied("agents/plan.py", "0644", (*agent, *routes, RESTART_NAMES)),
         **{f"{HOOKS}/{part}": copied(f"agents/{part}", "0644", agent) for part in HUB_AGENT},
         f"{HOOKS}/routes.py": copied("agents/routes.py", "0644", routes),
         f"{UNITS}/vcubev-routes.service": rendered("systemd/vcubev-routes.service.j2", {}, routes),
@@ -211,6 +214,7 @@ def host_files(
         files |= _told(hub, endpoint)
     return {
         **files,
+        **questions(values),
         "/etc/vcubev/paths.json": json_file(config, agent),
         "/etc/vcubev/path.conf": rendered("openvpn/path.conf.j2", values, (BOTH_PATHS,)),
         **{f"{HOOKS}/{part}": copied(f"agents/{part}", "0644", agent) for part in HOST_AGENT},

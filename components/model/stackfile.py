@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -19,7 +20,10 @@ from components.model.clouds import check_operators
 from components.model.config import NAMESPACE
 from components.model.entries import (
     ID_KINDS,
+    LONGEST_DOMAIN,
+    TAKEN_DOMAINS,
     CertificatesEntry,
+    DomainEntry,
     MeshEntry,
     OperatorsEntry,
     OverlayEntry,
@@ -35,7 +39,7 @@ from components.model.topology import Certificates, Overlay, Role, Topology
 from components.model.trust import TRUST_KEYS, read_keys, read_revoked
 
 SECRETS = ("byo_private_key",)  # read by the program, never here
-OWN_KEYS = ("overlay", "roles", "sites", "mesh", "retired", "certificates", "operators")
+OWN_KEYS = ("overlay", "roles", "sites", "domain", "mesh", "retired", "certificates", "operators")
 KEYS = (*OWN_KEYS, *TRUST_KEYS, *SERVICE_KEYS, *SECRETS)
 HOURS_PER_DAY = 24
 
@@ -100,6 +104,7 @@ class _StackFile:
 
     def topology(self, known_clouds: Collection[str]) -> Topology | None:
         overlay = self._overlay()
+        domain = self._domain()
         self._retired()
         roles = self._roles(overlay)
         sites = SitesSection(self._reader, overlay, roles, self._role_names, known_clouds).read(
@@ -111,10 +116,10 @@ class _StackFile:
         check_operators(self._reader, sites, known_clouds, bool(self._values.get("operators")))
         keys = read_keys(self._reader, self._values.get("keys"), sites, self._values.get("sites"))
         revoked = read_revoked(self._reader, self._values.get("revoked"))
-        if None in (overlay, certificates, operators, mesh):
+        if None in (overlay, domain, certificates, operators, mesh):
             return None
         return Topology(
-            overlay,
+            replace(overlay, domain=domain),
             tuple(roles.values()),
             tuple(sites),
             certificates,
@@ -155,6 +160,19 @@ class _StackFile:
                     ("overlay", family), prefix, "is reserved", "Choose a private prefix (RFC 1918, RFC 4193)."
                 )
         return Overlay(entry.ipv4, entry.ipv6) if fits else None
+
+    def _domain(self) -> str | None:
+        written = self._values.get("domain")
+        entry = self._reader.entry(DomainEntry, {} if written is None else {"domain": written})
+        if entry is None:
+            return None
+        cure = "Choose another, for example a part of a domain of yours, or none: vcubev.internal."
+        if entry.domain.rpartition(".")[2] in TAKEN_DOMAINS:
+            self._reader.note(("domain",), entry.domain, "is reserved: resolvers never ask a server of ours", cure)
+        if len(entry.domain) > LONGEST_DOMAIN:
+            limit = f"is longer than {LONGEST_DOMAIN} characters, which leave room for a host's and a site's name"
+            self._reader.note(("domain",), entry.domain, limit, cure)
+        return entry.domain
 
     def _retired(self) -> None:
         """Keep ids that had an owner once from getting another."""

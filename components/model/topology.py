@@ -5,6 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
+from components.model.addressing import (
+    HUBS_BLOCK,
+    NAMES_ID,
+    member_ipv4,
+    member_ipv6,
+    role_prefix_ipv4,
+    role_prefix_ipv6,
+)
 from components.model.keys import UNROTATED, Keys
 from components.model.policy import OPEN, Policy
 
@@ -12,6 +20,7 @@ LINK_PORTS = range(20_000, 20_256)  # one for each possible hub id, so that it n
 HOSTS_PORT = 1194  # OpenVPN's registered port (IANA)
 HOSTS_TCP_PORT = 443  # what networks that block UDP let through
 SSH_PORT = 22
+DEFAULT_DOMAIN = "vcubev.internal"  # ICANN keeps "internal" out of the public DNS for networks like this one
 FIRST_ASN = 4_200_000_000  # private 4-byte range, one number for each hub (RFC 6996; RFC 7938 section 5.2.1)
 
 
@@ -29,6 +38,17 @@ class Overlay:
 
     ipv4: IPv4Network
     ipv6: IPv6Network
+    domain: str = DEFAULT_DOMAIN  # below which its members have their names
+
+    @property
+    def hubs_ipv4(self) -> IPv4Network:
+        return role_prefix_ipv4(self.ipv4, HUBS_BLOCK)
+
+    @property
+    def names(self) -> VirtualAddress:
+        """Where every hub answers questions for names; to a host it is the hub that it is on."""
+        hubs_ipv6 = role_prefix_ipv6(self.ipv6, HUBS_BLOCK)
+        return VirtualAddress(member_ipv4(self.hubs_ipv4, NAMES_ID), member_ipv6(hubs_ipv6, NAMES_ID))
 
 
 @dataclass(frozen=True)
@@ -207,6 +227,15 @@ class Topology:
     @property
     def hosts(self) -> tuple[HostView, ...]:
         return tuple(host for site in self.sites for host in site.hosts)
+
+    def names_of(self, host: HostView) -> tuple[str, ...]:
+        """Return a host's names in full, as its certificate has them: its own, below its site first, and its role's.
+
+        A role's name is nobody else's: a host of that name has the one below its site only.
+        """
+        short = () if any(role.name == host.name for role in self.roles) else (host.name,)
+        names = (f"{host.name}.{host.site}", *short, host.role)
+        return tuple(f"{name}.{self.overlay.domain}" for name in names)
 
     @property
     def members(self) -> tuple[HubView | HostView, ...]:

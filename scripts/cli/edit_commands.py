@@ -188,7 +188,7 @@ def move(
     host: str,
     site: Annotated[str, typer.Argument(help="Where it will be.")],
 ) -> None:
-    """Put a host into another site: another machine, the same address, certificate and key.
+    """Put a host into another site: another machine, the same address and key, a name below that site.
 
     Exit codes: 0 written; 2 mistakes, nothing was written.
     """

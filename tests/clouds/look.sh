@@ -36,7 +36,7 @@ section kernel
 sysctl -a 2>/dev/null | grep -E '(forwarding|ip_forward|rp_filter|send_redirects) ='
 
 section processes
-pgrep -l 'openvpn|fping|bird|python' | cut -d' ' -f2 | sort
+pgrep -l 'openvpn|fping|bird|python|dnsmasq' | cut -d' ' -f2 | sort
 
 section run
 find /run -maxdepth 1 -name '*vcubev*'

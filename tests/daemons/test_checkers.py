@@ -152,11 +152,24 @@ def test_shellcheck_passes_every_script():
     assert done.returncode == 0, done.stdout
 
 
+DNS = "/etc/vcubev/dns.conf"
+
+
+@needs("dnsmasq")
+@pytest.mark.parametrize("machine", [name for name, files in sorted(MACHINES.items()) if DNS in files])
+def test_dnsmasq_takes_every_configuration(machine, tmp_path):
+    (tmp_path / "dns.conf").write_text(MACHINES[machine][DNS].content)
+    done = subprocess.run(
+        ["dnsmasq", "--test", f"--conf-file={tmp_path}/dns.conf"], capture_output=True, text=True, timeout=10
+    )
+    assert done.returncode == 0 and "syntax check OK" in done.stderr, done.stderr
+
+
 OPENVPN_FILES = [
     (machine, path)
     for machine, files in sorted(MACHINES.items())
     for path in files
-    if path.startswith("/etc/vcubev/") and path.endswith(".conf")
+    if path.startswith("/etc/vcubev/") and path.endswith(".conf") and path != DNS
 ]
 
 

@@ -11,6 +11,7 @@ from tests.rendering import ROOT, TOPOLOGY
 HOOKS = ROOT / "components" / "templates" / "hooks"
 OVERLAY = TOPOLOGY.overlay
 HUB = TOPOLOGY.hubs[0]
+NAMES = "DNS:web-1.paris.vcubev.internal, DNS:web.vcubev.internal, IP Address:10.100.1.1"
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +37,7 @@ def hooks(tmp_path_factory):
 
 def run(hooks, hook, *arguments, serial=None, common_name="host.web-1", dev="hosts-udp", certificate="170", text=True):
     environment = {"PATH": f"{hooks}:/usr/bin:/bin", "common_name": common_name, "dev": dev}
+    environment["X509_0_subjectAltName"] = NAMES
     environment["tls_serial_0"] = certificate
     if serial is not None:
         environment["X509_0_serialNumber"] = serial
@@ -183,6 +185,24 @@ def test_a_session_is_known_by_its_certificate_as_long_as_it_is_there(connect, h
     assert note.read_text() == "340282366920938463463374607431768211455 host.web-1\n"
     assert run(hooks, "client-disconnect", serial="10.100.1.1").returncode == 0
     assert not note.exists()
+
+
+def test_its_names_are_left_for_who_answers_for_them_and_nothing_else_of_it_is(connect, hooks):
+    assert connect("10.100.1.1")[0].returncode == 0
+    modes = {path.name: path.stat().st_mode & 0o077 for path in (hooks / "run" / "vcubev-hosts-udp").iterdir()}
+    assert modes["10.100.1.1.names"] == 0o040, "for the group only"
+    assert (hooks / "run" / "vcubev-hosts-udp" / "10.100.1.1.names").read_text() == f"{NAMES}\n"
+    assert run(hooks, "client-disconnect", serial="10.100.1.1").returncode == 0
+    assert not list((hooks / "run" / "vcubev-hosts-udp").iterdir())
+
+
+def test_a_host_comes_in_though_its_names_cannot_be_left(connect, hooks):
+    in_the_way = hooks / "run" / "vcubev-hosts-udp" / "10.100.1.7.names"
+    in_the_way.mkdir()
+    try:
+        assert connect("10.100.1.7")[0].returncode == 0
+    finally:
+        in_the_way.rmdir()
 
 
 def test_a_links_peer_is_known_by_its_own_certificate_not_by_its_authoritys(hooks, tmp_path):

@@ -88,7 +88,8 @@ def test_client_connect_answers_with_that_address_whatever_the_name_or_refuses_a
     of_session = f"run/vcubev-hosts-udp/{ipv4}"
     pushed = f"ifconfig-push {ipv4} 255.255.0.0\nifconfig-ipv6-push {ipv6}/64 {ipv6}\n"
     assert (hooks / "answer").read_text() == pushed
-    assert new == {f"{hooks}/{made}" for made in ("answer", "routes.log", of_session, f"{of_session}.serial")}
+    beside = (f"{of_session}.serial", f"{of_session}.names")
+    assert new == {f"{hooks}/{made}" for made in ("answer", "routes.log", of_session, *beside)}
 
 
 @given(learned=st.one_of(almost(OVERLAY.ipv4), ENVIRONMENT, PRINTABLE, st.just("fd5c:ab1e:0:1::1")))

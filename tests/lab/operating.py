@@ -14,6 +14,17 @@ def told(done: subprocess.CompletedProcess[str]) -> str:
     return f"exit code {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-2000:]}"
 
 
+def started(lab: WorkTree) -> list[str]:
+    """Return when the daemons of two machines that exist were started."""
+    show = (
+        "systemctl show -p ExecMainStartTimestampMonotonic vcubev-hosts@udp vcubev-hosts@tcp vcubev-hub vcubev-link@1 "
+        "vcubev-names vcubev-dns vcubev-resolver vcubev-lookup "
+        "vcubev-link@2 vcubev-path@1 vcubev-path@2 vcubev-paths bird"
+    )
+    command = ("--", "sh", "-c", show)
+    return [lab.lab("exec", name, *command).stdout for name in ("paris-a", "web-2")]
+
+
 def log_in_and_look(lab: WorkTree) -> None:
     """Log in by name, directly and over the overlay, and ask for the state as programs do."""
     done = lab.script("vcubev", "ssh", "db-1", "--stack", lab.stack, "--", "hostname; exit 7")
@@ -22,6 +33,16 @@ def log_in_and_look(lab: WorkTree) -> None:
     assert over.stdout.split()[2:3] == ["10.100.2.1"], told(over)
     state = json.loads(lab.script("status", lab.stack, "--json").stdout)
     assert state["well"] and {host["name"] for host in state["hosts"]} == {"web-1", "web-2", "web-3", "db-1", "db-2"}
+
+
+def find_by_name(lab: WorkTree) -> None:
+    """Find a host that has just come, from one that was there and has no public address."""
+    names = {"web-3.paris": ["10.100.1.3"], "web": [f"10.100.1.{number}" for number in (1, 2, 3)], "web-9": []}
+    for name, expected in names.items():
+        found = lab.lab("exec", "db-1", "--", "getent", "ahostsv4", f"{name}.vcubev.internal")
+        assert sorted({line.split()[0] for line in found.stdout.splitlines()}) == expected, told(found)
+    found = lab.lab("exec", "db-1", "--", "getent", "hosts", "fd5c:ab1e:0:1::3")
+    assert found.stdout.split()[1:] == ["web-3.paris.vcubev.internal"], told(found)
 
 
 def see_a_link_go_and_come(lab: WorkTree) -> None:

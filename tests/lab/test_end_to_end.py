@@ -130,7 +130,7 @@ def test_keys_on_a_machine_are_for_root_only(lab):
 
 
 def test_adding_a_host_shows_creates_only_and_touches_nothing(lab):
-    before = started(lab)
+    before = operating.started(lab)
     lab.edit(lambda config: config["vcubev:sites"]["paris"]["hosts"].update({"web-3": {"role": "web", "id": 3}}))
     shown = lab.preview()
     assert set(shown) == {"create"}, shown
@@ -138,7 +138,8 @@ def test_adding_a_host_shows_creates_only_and_touches_nothing(lab):
     done = lab.up()
     assert done.returncode == 0, told(done)
     assert re.search(r"web-3\b.*10\.100\.1\.3", done.stdout)
-    assert started(lab) == before, "a daemon of an existing machine was restarted"
+    operating.find_by_name(lab)
+    assert operating.started(lab) == before, "a daemon of an existing machine was restarted"
 
 
 def test_ten_hosts_a_site_and_a_service_more_show_creates_only(lab):
@@ -163,16 +164,6 @@ def test_a_packet_filter_that_cuts_the_operators_session_is_taken_back(lab):
     filtering.take_back(lab)
 
 
-def started(lab):
-    """Return when the daemons of two machines that exist were started."""
-    show = (
-        "systemctl show -p ExecMainStartTimestampMonotonic vcubev-hosts@udp vcubev-hosts@tcp vcubev-hub vcubev-link@1 "
-        "vcubev-link@2 vcubev-path@1 vcubev-path@2 vcubev-paths bird"
-    )
-    command = ("--", "sh", "-c", show)
-    return [lab.run("./scripts/lab", "exec", "--stack", STACK, name, *command).stdout for name in ("paris-a", "web-2")]
-
-
 def test_machines_are_logged_in_to_and_looked_at_by_name(lab):
     operating.log_in_and_look(lab)
 
@@ -189,14 +180,14 @@ def test_a_host_on_the_list_loses_its_route_within_two_seconds_and_no_door_lets_
     thief = steal(lab, "web-3", "web-1")
     doors = thief.ways_in()
     assert len(doors) == 4, f"UDP and TCP at two hubs would let anybody with these keys in, not {doors}"
-    before = started(lab)
+    before = operating.started(lab)
     lab.edit(lambda config: config.update({"vcubev:revoked": ["web-3"]}))
     with watched(lab, ("oregon/a", "paris/a"), "10.100.1.3") as seconds:
         done = lab.up()
     assert done.returncode == 0 and "web-3 is refused by all hubs" in done.stdout, told(done)
     assert max(seconds.values()) < 2, seconds
     assert not thief.ways_in()
-    assert started(lab) == before and lab.preview() == {}
+    assert operating.started(lab) == before and lab.preview() == {}
 
 
 def test_everything_goes_on_when_all_but_a_backup_is_lost(lab):

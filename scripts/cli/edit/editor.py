@@ -135,7 +135,7 @@ class Editor:
             self.notes.append("Its zone was one of the other site's: it is left to its id now.")
         self.document.move(here, (CONFIG, SITES, site, "hosts", name))
         if self.state.has("host", name):
-            told = f"up makes {name} anew at {site}, with its virtual address, certificate and key"
+            told = f"up makes {name} anew at {site}, with its virtual address and key, and gives it a name there"
             self.notes.append(f"{told}, and deletes the machine at {source} WITH ITS DISK: save what is on it before.")
 
     def rename_role(self, old: str, new: str) -> None:

@@ -15,6 +15,10 @@ MOST = {
     "vcubev-path@": 1.1,
     "vcubev-routes": 1.1,
     "vcubev-hub": 1.6,
+    "vcubev-names": 1.4,
+    "vcubev-dns": 1.5,
+    "vcubev-resolver": 1.5,
+    "vcubev-lookup": 1.6,
     "vcubev-paths": 1.8,
     "vcubev-turn@": 0.7,
     "vcubev-leave": 1.6,
@@ -28,12 +32,17 @@ RIGHTS = {
     "vcubev-path@": (),
     "vcubev-routes": ("net_admin",),
     "vcubev-hub": ("net_admin",),
+    "vcubev-names": (),
+    "vcubev-dns": ("net_bind_service",),
+    "vcubev-resolver": ("net_bind_service",),
+    "vcubev-lookup": ("net_admin",),
     "vcubev-paths": ("net_admin", "net_raw"),
     "vcubev-turn@": (),
     "vcubev-leave": ("net_raw",),
     "vcubev-net": ("net_admin",),
 }
-ROOT_ONLY_WHERE_IT_MUST_BE = {"vcubev-turn@", "vcubev-net", "bird"}  # BIRD becomes its own user by itself
+# BIRD becomes its own user by itself.
+ROOT_ONLY_WHERE_IT_MUST_BE = {"vcubev-turn@", "vcubev-net", "vcubev-lookup", "bird"}
 
 
 def named(unit):
@@ -93,7 +102,7 @@ TUNNEL = NOBODY.replace("=nobody", "=vcubev-tunnel").replace("=nogroup", "=vcube
 READABLE = re.compile(
     r"/usr/local/lib/vcubev/.*|/etc/vcubev/[^/]+\.(env|json|conf)|/etc/vcubev/(hubs|links|services|doors)/[^/]+"
     r"|/etc/vcubev/pki/(ca|certificate)\.pem|(/etc/vcubev/|/var/lib/vcubev/|/run/vcubev-)crl/[^/]+"
-    r"|/run/vcubev-(hub|paths)/.*|/var/lib/vcubev/(draining|brought)"
+    r"|/run/vcubev-(hub|paths|names)/.*|/var/lib/vcubev-lookup/.*|/var/lib/vcubev/(draining|brought)"
 )
 
 
