@@ -9,7 +9,7 @@ import pytest
 
 from tests.lab.worktree import WorkTree
 
-pytestmark = [pytest.mark.lab, pytest.mark.alone]
+pytestmark = pytest.mark.lab
 STACK = "interrupted"
 # After how many finished steps each run is broken off, and how. Each goes on where the one before it was, so the places
 # lie all over the work; 0: before the first.

@@ -1,0 +1,45 @@
+"""Hubs that change while traffic goes on."""
+
+import re
+import shutil
+
+import pytest
+
+from tests.lab.operating import told
+from tests.lab.pinging import EVERY_WAY, pings, settle
+from tests.lab.worktree import WorkTree
+
+# A computer that is busy with other tests loses packets by itself.
+pytestmark = [pytest.mark.lab, pytest.mark.alone]
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    tree = WorkTree(tmp_path_factory.mktemp("rolling"), "rolling")
+    with tree.standing():
+        yield tree
+
+
+def test_a_changed_hub_configuration_rolls_from_hub_to_hub_with_no_packet_lost(lab):
+    settle(lab)
+    for site in ("oregon", "paris"):
+        lab.edit(lambda config, site=site: config["vcubev:sites"][site]["hubs"]["a"].update(tcp_port=8443))
+    with pings(lab, EVERY_WAY) as lost:
+        done = lab.up()
+    assert done.returncode == 0, told(done)
+    assert lost == dict.fromkeys(EVERY_WAY, 0)
+
+
+def test_hubs_of_another_image_replace_the_old_ones_in_turn_with_no_packet_lost(lab):
+    images = lab.tree / "lab" / "images"
+    shutil.copy(images / "debian-12.toml", images / "debian-12-again.toml")  # another name, the same bytes: no build
+    for site in ("oregon", "paris"):
+        lab.edit(lambda config, site=site: config["vcubev:sites"][site]["hubs"]["a"].update(image="debian-12-again"))
+    settle(lab)
+    before = lab.addresses()
+    with pings(lab, EVERY_WAY) as lost:
+        done = lab.up()
+    assert done.returncode == 0, told(done)
+    assert len(re.findall(r"lab:index:Machine rolling-\w+-a created replacement", done.stdout)) == 2, told(done)
+    assert lost == dict.fromkeys(EVERY_WAY, 0)
+    assert lab.addresses() == before
