@@ -22,7 +22,7 @@ from components.model.entries import (
     RoleEntry,
     SiteEntry,
 )
-from components.model.services import ExpectationEntry, PolicyEntry, ServiceEntry
+from components.model.services import ExpectationEntry, MetricsEntry, PolicyEntry, ServiceEntry
 
 PLAIN = (bool, int, str)
 # Where an entry's own check leaves it to others to look into the entries below it.
@@ -66,6 +66,8 @@ _COMMON = {
     "overlay": as_dictionary(OverlayEntry),
     "roles": NotRequired[dict[str, as_dictionary(RoleEntry)]],  # type: ignore[misc]
     "services": NotRequired[dict[str, as_dictionary(ServiceEntry)]],  # type: ignore[misc]
+    "domain": NotRequired[str],
+    "metrics": NotRequired[as_dictionary(MetricsEntry)],  # type: ignore[misc]
     "policy": NotRequired[as_dictionary(PolicyEntry)],  # type: ignore[misc]
     "tests": NotRequired[list[as_dictionary(ExpectationEntry)]],  # type: ignore[misc]
     "certificates": NotRequired[as_dictionary(CertificatesEntry)],  # type: ignore[misc]
