@@ -65,10 +65,6 @@ def test_every_command_stands_in_a_panel_and_nothing_else_does():
 # What they print is somebody else's: a shell, a file, a machine's console, the image's path; or nothing.
 NO_JSON = {"dashboard", "ssh"}
 NO_JSON |= {f"lab {name}" for name in ("power-off", "start", "terminate", "cut", "restore", "drop", "block")}
-    "dashboard",
-    "ssh",
-    *(f"lab {name}" for name in ("power-off", "start", "terminate", "cut", "restore", "drop", "block")),
-}
 NO_JSON |= {f"rotate {name}" for name in ("ca", "ssh", "host", "hub")}  # as many ups
 NO_JSON |= {f"lab {name}" for name in ("mtu", "rebind", "exec", "console", "sweep", "image")}
 
