@@ -131,28 +131,33 @@ def test_a_tunnel_is_taken_anew_by_whoever_may_and_an_agent_that_finds_nobody_go
 
 def test_answers_of_the_tunnel_before_are_not_taken_for_the_new_ones(host, tmp_path, monkeypatch):
     """A restart takes a moment, in which the old tunnel answers still: traffic that went there would be lost."""
-    monkeypatch.setattr(agent, "DEVICES", tmp_path)
     monkeypatch.setattr(agent, "RUN", tmp_path)
+    monkeypatch.setattr(agent, "STARTED", str(tmp_path / "{path}-{mark}"))
     monkeypatch.setattr(agent, "turn", lambda number: None)
     monkeypatch.setattr(host, "_probe", lambda number, hub: None)
     monkeypatch.setattr(host, "_write", lambda: None)
-    device = tmp_path / "path2"
-    device.mkdir()
 
-    def losses(number, attached):
-        (device / "carrier_down_count").write_text(f"{number}\n")
-        (device / "carrier").write_text(f"{attached:d}\n")
+    def ask():
+        host._open(agent.Open(2, host.choice.hubs[1], "udp"))
+
+    def start():
+        """OpenVPN starts with what stands in its file now."""
+        (tmp_path / (tmp_path / "2.conf").read_text().split("writepid ")[1].strip()).touch()
 
     host.load_hubs()
-    losses(3, attached=True)
-    host._open(agent.Open(2, host.choice.hubs[1], "udp"))
+    assert not host._is_old(2), "a tunnel that another agent has left is what it is"
+    ask()
     assert host._is_old(2) and not host._is_old(1)
-    losses(4, attached=False)
+    start()
     assert not host._is_old(2)
-    losses(4, attached=True)
-    assert not host._is_old(2)
-    # A tunnel that was not there cannot answer.
-    losses(4, attached=False)
-    host._open(agent.Open(2, host.choice.hubs[1], "udp"))
-    losses(4, attached=True)
+    # Twice in a row: the first of the two may answer before it ends.
+    ask()
+    first = (tmp_path / "2.conf").read_text()
+    ask()
+    second = (tmp_path / "2.conf").read_text()
+    (tmp_path / "2.conf").write_text(first)
+    start()
+    assert host._is_old(2)
+    (tmp_path / "2.conf").write_text(second)
+    start()
     assert not host._is_old(2)

@@ -220,6 +220,26 @@ def test_a_hub_that_no_other_answers_serves_after_some_seconds_until_it_had_them
     assert hub.wait(1)["fit"] == 1, "of two hubs each has all hosts"
 
 
+def test_a_hub_whose_links_were_restarted_while_it_was_drained_takes_hosts_when_it_hears_another_again(hub):
+    assert hub.wait(1)["fit"] == 1
+    agent.DRAINING[0].touch()
+    assert hub.wait(0.2)["reasons"] == ["draining"]
+    hub.bird.protocols = DOWN
+    agent.DRAINING[0].unlink()
+    assert hub.wait(0.1)["reasons"] == ["joining"]
+    assert hub.wait(2)["fit"] == 0
+    hub.bird.protocols = ESTABLISHED
+    assert hub.wait(2)["fit"] == 1
+
+
+def test_a_drained_hub_whose_links_stood_takes_hosts_at_once(hub):
+    assert hub.wait(1)["fit"] == 1
+    agent.DRAINING[0].touch()
+    hub.wait(0.2)
+    agent.DRAINING[0].unlink()
+    assert hub.wait(0.1)["fit"] == 1
+
+
 def test_a_hub_without_bird_says_so_within_two_tenths_of_a_second(hub):
     hub.wait(2)
     hub.bird.lives = False

@@ -71,6 +71,7 @@ class Hub:
         self._session_since: float | None = None
         self._connected_at = self._started  # when a routing session was last up
         self._has_bird = False
+        self._drained = False
         self._served = False  # it has been fit since this BIRD began: a session more or less is no joining
         self._next_bird = 0.0
         self._counts = (0, 0)
@@ -81,6 +82,10 @@ class Hub:
         """Find out whether this hub is fit, and tell those who ping it if that has changed."""
         now = time.monotonic()
         draining = any(path.exists() for path in DRAINING)
+        if self._drained and not draining:
+            # Meanwhile its links may have been restarted, and nobody was here whom it would hurt: it joins anew.
+            self._served, self._started, self._next_bird = False, now, now
+        self._drained = draining
         if now >= self._next_bird:
             self._next_bird = now + BIRD_SECONDS
             self._look_at_bird(now)

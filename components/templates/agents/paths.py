@@ -24,7 +24,7 @@ CONFIG = pathlib.Path("/etc/vcubev/paths.json")
 OWN_HUBS = pathlib.Path("/etc/vcubev/hubs")
 KNOWN_HUBS = pathlib.Path("/var/lib/vcubev-paths/hubs.json")
 RUN = pathlib.Path("/run/vcubev-paths")
-DEVICES = pathlib.Path("/sys/class/net")
+STARTED = "/run/vcubev-path-{path}/{mark}"  # is there as soon as the tunnel is the one that was asked for
 TURN = "/run/vcubev-turn-{path}"  # a line there has systemd take a tunnel anew
 TICK_SECONDS = 0.04
 CLAIM_RETRY_SECONDS = 0.1
@@ -47,7 +47,7 @@ class Agent:
         self.config = json.loads(CONFIG.read_text())
         self.choice = Choice(self.config["host"], self.config["site"])
         self._probers: dict[int, asyncio.Task] = {}
-        self._leaving: dict[int, int | None] = {}  # path -> losses, while the tunnel before may answer
+        self._awaited: dict[int, pathlib.Path] = {}  # path -> what is there when the tunnel before has ended
         self._own_seen: list = []
         self._hash = ""
         self._claimed: tuple[int, str] | None = None  # what the hub of the tunnel in use has confirmed
@@ -129,9 +129,10 @@ class Agent:
         hub, number = action.hub, action.path
         print(f"path {number}: to hub {hub.key} by {action.transport}", flush=True)
         draft = RUN / f"{number}.conf.new"
-        draft.write_text("\n".join(tunnel_lines(number, hub, action.transport)) + "\n")
+        started = pathlib.Path(STARTED.format(path=number, mark=time.monotonic_ns()))
+        draft.write_text("\n".join([*tunnel_lines(number, hub, action.transport), f"writepid {started}"]) + "\n")
         draft.replace(RUN / f"{number}.conf")
-        self._leaving[number] = losses(number)
+        self._awaited[number] = started
         turn(number)
         self._probe(number, hub)
         self._write()
@@ -241,9 +242,9 @@ class Agent:
 
     def _is_old(self, number: int) -> bool:
         """Tell whether it is still the tunnel before that answers, which is to end any moment: it may take a second."""
-        if losses(number) != self._leaving.get(number):
-            self._leaving[number] = None
-        return self._leaving.get(number) is not None
+        if number in self._awaited and self._awaited[number].exists():
+            del self._awaited[number]
+        return number in self._awaited
 
     async def _survey(self) -> None:
         """Look at all hubs from outside now and then: which live, which are fit, which are near."""
@@ -263,15 +264,6 @@ class Agent:
     def _write(self) -> None:
         """Tell the world: /run/vcubev-paths."""
         self.telling.write(time.monotonic(), self.choice, self._claimed is not None, self._number, self.rival)
-
-
-def losses(number: int) -> int | None:
-    """Return how often a tunnel's device has lost its OpenVPN; None if it has none now."""
-    device = DEVICES / f"path{number}"
-    try:
-        return int((device / "carrier_down_count").read_text()) if int((device / "carrier").read_text()) else None
-    except (OSError, ValueError):
-        return None
 
 
 def turn(number: int) -> None:
