@@ -43,3 +43,13 @@ def test_hubs_of_another_image_replace_the_old_ones_in_turn_with_no_packet_lost(
     assert len(re.findall(r"lab:index:Machine rolling-\w+-a created replacement", done.stdout)) == 2, told(done)
     assert lost == dict.fromkeys(EVERY_WAY, 0)
     assert lab.addresses() == before
+
+
+@pytest.mark.parametrize("whose", [("host", "web-1"), ("hub", "oregon/a"), ("ssh",)], ids=" ".join)
+def test_a_key_takes_over_from_another_with_no_packet_lost(lab, whose):
+    settle(lab)
+    with pings(lab, EVERY_WAY) as lost:
+        done = lab.script("rotate", *whose, "--stack", lab.stack)
+    assert done.returncode == 0, told(done)
+    assert lost == dict.fromkeys(EVERY_WAY, 0)
+    assert lab.preview() == {}
