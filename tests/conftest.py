@@ -1,16 +1,28 @@
 """For all tests."""
 
 import os
+from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 # An Output that becomes text by mistake raises here instead of shipping "Calling __str__ on an Output[T]...".
 os.environ["PULUMI_ERROR_OUTPUT_STRING"] = "true"
+ONE_STACK = "tests/lab/attacks"  # a package whose files share a stack
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a file's tests, and those of a package that shares one stack, with one of the processes side by side."""
-    for item in items:
-        package = item.path.parent
-        group = package.name if package.name == "attacks" else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
+class ByStack(LoadScopeScheduling):
+    """Keeps a file's tests, and those of a package that shares one stack, with one of the processes side by side.
+
+    Groups by xdist's own mark do not work with pytest 9.2, which no longer reads the name that xdist writes.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return ONE_STACK if Path(file).is_relative_to(ONE_STACK) else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByStack:
+    return ByStack(config, log)

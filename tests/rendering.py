@@ -77,7 +77,7 @@ def gateway_filter():
 
 
 def leaf_links():
-    """The links of a large network's hub that leans on two others: peer -> its files, path -> FileSpec."""
+    """Both ends of the links of a hub that leans on two others: "own-peer" -> its files, path -> FileSpec."""
     places = {"one": (1,), "two": (2,), "three": (3, 4)}
     values = {**BASE, "services": None, "tests": None, "mesh": {"full_up_to": 2}}
     values["sites"] = {
@@ -85,9 +85,12 @@ def leaf_links():
         for number, (name, hubs) in enumerate(places.items(), start=1)
     }
     topology = load(values, ("lab",))
-    leaf = next(hub for hub in topology.hubs if hub.id == 4)
-    ends = {link.listener.key: link for link in topology.links if link.dialer == leaf}
-    return {key: render.link_files(leaf, link.listener, link, "203.0.113.1") for key, link in ends.items()}
+    ends = [(link, own, peer) for link in topology.links for own, peer in (link.ends, link.ends[::-1])]
+    return {
+        f"{own.name}-{peer.name}": render.link_files(own, peer, link, "203.0.113.1")
+        for link, own, peer in ends
+        if 4 in (own.id, peer.id)
+    }
 
 
 def brought_scripts():

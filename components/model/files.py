@@ -34,8 +34,9 @@ CONSTANTS = {
     # Linux doubles it, and a route's change takes 1.2 kB of it: 50,000 of them. By itself it holds 170.
     "NETLINK_BUFFER_BYTES": 32 * 1024**2,
     "LINK_PORTS": LINK_PORTS,
-    # RFC 8092; never leaves the site of the hub that has set it.
+    # RFC 8092: what a leaf has from the core, told within its site only; what a hub of the core has from a leaf.
     "FROM_CORE": f"({FIRST_ASN}, 0, 1)",
+    "FROM_LEAF": f"({FIRST_ASN}, 0, 2)",
     "CRL": "/run/vcubev-crl/crl.pem",  # checked by refuse.py, on a tmpfs
 }
 

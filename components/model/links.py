@@ -47,14 +47,16 @@ def links(hubs: Iterable[HubView], full_up_to: int = FULL_UP_TO) -> tuple[LinkVi
     """Return all links, in the order of the hubs' ids."""
     ordered = sorted(hubs, key=lambda hub: hub.id)
     middle = core(ordered, full_up_to)
-    found = {frozenset((one, other)): (None, 0) for one in middle for other in middle if one != other}
+    found = {frozenset((one, other)): (None, 0, False) for one in middle for other in middle if one != other}
     leaves = [hub for hub in ordered if hub not in middle]
     for leaf in leaves:
-        found |= {frozenset((leaf, hub)): (leaf, rank) for rank, hub in enumerate(uplinks(leaf, middle), start=1)}
+        found |= {
+            frozenset((leaf, hub)): (leaf, rank, False) for rank, hub in enumerate(uplinks(leaf, middle), start=1)
+        }
     for leaf in leaves:
         for hub in [hub for hub in ordered if hub.site == leaf.site and hub.id < leaf.id][:SIBLINGS]:
             # One of the core is one more way up, the last to be taken.
-            found.setdefault(frozenset((leaf, hub)), (leaf, UPLINKS + 1) if hub in middle else (None, 0))
+            found.setdefault(frozenset((leaf, hub)), (leaf, UPLINKS + 1, False) if hub in middle else (None, 0, True))
     pairs = [(*sorted(pair, key=lambda hub: hub.id), *role) for pair, role in found.items()]
     return tuple(LinkView(*pair) for pair in sorted(pairs, key=lambda pair: (pair[0].id, pair[1].id)))
 

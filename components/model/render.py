@@ -153,7 +153,8 @@ def link_files(own: HubView, peer: HubView, link: LinkView, peer_endpoint: str) 
         peer_endpoint: The peer's address on the underlay.
     """
     values = {"own": own, "peer": peer, "peer_endpoint": peer_endpoint, "listens": own == link.listener}
-    values["uplink"] = link.rank if own == link.leaf else 0
+    values["role"] = link.role(own)
+    values["rank"] = link.rank
     restart = (f"restart vcubev-link@{peer.id}.service",)
     return {
         f"/etc/vcubev/links/{peer.id}.conf": rendered("openvpn/link.conf.j2", values, restart),

@@ -136,10 +136,21 @@ class LinkView:
     dialer: HubView
     leaf: HubView | None = None  # the end that is none of the core's hubs, where the other one is
     rank: int = 0  # of this one among the leaf's links to the core, from 1: it sends by the first
+    sibling: bool = False  # between two hubs of one site, of which none is the core's
 
     @property
     def name(self) -> str:
         return f"{self.listener.id}-{self.dialer.id}"
+
+    @property
+    def ends(self) -> tuple[HubView, HubView]:
+        return self.listener, self.dialer
+
+    def role(self, own: HubView) -> str:
+        """Return what the link is to one of its ends: "up" to the core, "down" to a leaf, "sibling", or "peer"."""
+        if self.leaf is not None:
+            return "up" if own == self.leaf else "down"
+        return "sibling" if self.sibling else "peer"
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ to nobody but the cloud, and a firewall rule that names it is taken to mean the 
 
 from __future__ import annotations
 
+import socket
 import sys
 import threading
 import time
@@ -14,7 +15,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from ipaddress import IPv4Address, ip_network
+from ipaddress import IPv4Address, IPv4Network, ip_network
 
 from lab import machines, networks, underlay
 from lab.addresses import GATEWAY, PUBLIC_POOL, routed_here, router_address
@@ -40,21 +41,30 @@ class PublicAddresses:
 
     def __init__(self, part: int) -> None:
         taken = routed_here()
-        # Each cloud starts elsewhere, for it takes its route only with its first machine.
-        halves = list(list(POOL.subnets(prefixlen_diff=2))[part].subnets(new_prefix=POOL_PREFIX_LEN))
-        self.prefix = next(p for p in halves if not any(p.overlaps(other) for other in taken))
+        pieces = list(POOL.subnets(prefixlen_diff=2))[part].subnets(new_prefix=POOL_PREFIX_LEN)
+        # A cloud takes its route only with its first machine: until then its lock tells others.
+        self.prefix = next(p for p in pieces if not any(p.overlaps(other) for other in taken) and self._locked(p))
         self._given: set[IPv4Address] = set()
-        self._lock = threading.Lock()
+        self._giving = threading.Lock()
+
+    def _locked(self, prefix: IPv4Network) -> bool:
+        """Take a prefix for as long as this process lives: a name of the kernel's, which leaves no file."""
+        self._lock = socket.socket(socket.AF_UNIX)
+        try:
+            self._lock.bind(f"\0vcubev-emulated-{prefix}")
+        except OSError:
+            return False
+        return True
 
     def take(self) -> str:
         """Return an address that was not given before, as long as there is one."""
-        with self._lock:
+        with self._giving:
             address = next(a for a in self.prefix.hosts() if a not in self._given)
             self._given.add(address)
             return str(address)
 
     def give_back(self, address: str) -> None:
-        with self._lock:
+        with self._giving:
             self._given.discard(IPv4Address(address))
 
 

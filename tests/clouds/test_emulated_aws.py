@@ -6,6 +6,7 @@ import boto3
 import pytest
 
 from scripts.cli.ask import STACK_TAG, aws
+from tests.clouds.bridge import PublicAddresses
 from tests.clouds.serving import CloudProcess
 
 REGIONS = ("us-west-2", "eu-west-3", "eu-north-1", "us-east-1", "ap-south-1", "sa-east-1")
@@ -23,6 +24,11 @@ def cloud(tmp_path, monkeypatch):
         monkeypatch.setenv(key, value)
     yield process
     process.stop()
+
+
+def test_two_clouds_that_start_at_once_have_different_addresses():
+    clouds = [PublicAddresses(0) for _ in range(3)]
+    assert len({cloud.prefix for cloud in clouds}) == 3
 
 
 def test_what_was_deleted_is_no_leftover_however_many_regions_are_asked_at_once(cloud):

@@ -61,11 +61,12 @@ def test_bird_takes_a_hub_that_has_no_link_yet(hub, tmp_path):
 
 
 @needs("bird")
-def test_bird_takes_the_routing_of_a_hub_that_leans_on_others(tmp_path):
+@pytest.mark.parametrize("hub", ["h4", "h1"])
+def test_bird_takes_the_routing_of_a_hub_that_leans_on_others_and_of_one_that_others_lean_on(hub, tmp_path):
     put(HUBS[0], tmp_path, ["/etc/bird/links"])
-    for files in leaf_links().values():
+    for ends, files in leaf_links().items():
         for path, spec in files.items():
-            if path.startswith("/etc/bird/"):
+            if ends.startswith(hub) and path.startswith("/etc/bird/"):
                 Path(f"{tmp_path}{path}").write_text(spec.content)
     done = alone("bird", "-p", "-c", tmp_path / "etc/bird/bird.conf")
     assert done.returncode == 0, done.stderr

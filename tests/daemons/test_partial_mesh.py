@@ -64,3 +64,13 @@ def test_a_leaf_without_a_link_to_the_core_is_reached_by_its_sites_other_hub(see
 def test_hosts_that_come_all_at_once_do_not_wait_for_the_next_look_at_the_kernels_routes(seen):
     """BIRD looks at all routes each ten seconds; what it is told in between must not be lost."""
     assert seen["burst s"] < 3
+
+
+def test_many_hubs_agree_at_once_when_one_of_them_dies():
+    """Each knows a way by each other, and they must not try them all."""
+    done = subprocess.run(apart("tests.daemons.dying"), cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    # From each other hub: the way by it goes, and its own host comes or the way to another's.
+    assert seen["messages"] < 4 * seen["hubs"], "for each host at each hub: the hunt for a way to a hub that is dead"
+    assert seen["seconds"] < 10

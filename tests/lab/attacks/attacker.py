@@ -84,11 +84,12 @@ class Stranger:
 
 
 class Journal:
-    """What a machine's units log from now on."""
+    """What a machine's units log from now on, or programs of some names."""
 
-    def __init__(self, world: World, machine: str, *units: str) -> None:
+    def __init__(self, world: World, machine: str, *units: str, programs: tuple[str, ...] = ()) -> None:
         self._world, self._machine = world, machine
-        self._units = " ".join(f"-u '{unit}'" for unit in units)
+        # A process that ends at once is often gone before the journal can tell which unit it was of.
+        self._units = " ".join([*(f"-u '{unit}'" for unit in units), *(f"-t '{program}'" for program in programs)])
         last = world.run(machine, "journalctl -q -n 1 --show-cursor -o cat")
         self._cursor = re.search(r"-- cursor: (\S+)", last)[1]
 

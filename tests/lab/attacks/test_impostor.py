@@ -21,7 +21,7 @@ def test_up_sends_nothing_to_a_machine_whose_host_key_is_another(world):
     )
     world.run(HOST, f"mkdir /root/right; mv {KEY}* /root/right; ssh-keygen -q -t ed25519 -N '' -f {KEY}")
     world.run(HOST, "systemctl restart ssh")
-    journal = Journal(world, HOST, "ssh")
+    journal = Journal(world, HOST, programs=("sshd",))
     try:
         done = world.tree.up()
         assert done.returncode == 1 and "is not the one in connection.hostKey; nothing was sent to it" in done.stdout
