@@ -15,10 +15,10 @@ fail() {
   exit 1
 }
 
-# Debian packages; needs root.
+# Debian packages, and those named besides; needs root.
 ensure_packages() {
   local lacking=() package
-  for package in "${packages[@]}"; do
+  for package in "${packages[@]}" "$@"; do
     dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed || lacking+=("$package")
   done
   [ ${#lacking[@]} -gt 0 ] || return 0
