@@ -16,6 +16,7 @@ fail() {
 }
 
 # Debian packages, and those named besides; needs root.
+# shellcheck disable=SC2120 # scripts/test names some
 ensure_packages() {
   local lacking=() package
   for package in "${packages[@]}" "$@"; do
