@@ -110,7 +110,13 @@ def ask_for_metrics(lab: WorkTree) -> None:
     served = set(re.findall(r"^(?:vcubev|node)_\w+", whole, re.MULTILINE))
     unused = {"vcubev_last_failover_seconds", "vcubev_last_outage_seconds"}  # nobody may have moved yet
     assert {*load("metrics").KINDS} - unused <= served and served >= OTHERS
-    for source, endpoint in (("db-1", targets[0]["targets"][0]), ("db-2", six[-1]), ("db-1", six[0])):
+    four = {target["labels"]["member"]: target["targets"][0] for target in targets}
+    for source, endpoint in (
+        ("db-1", four["web-2"]),
+        ("db-2", four["db-1"]),
+        ("db-1", four["paris/a"]),
+        ("db-1", six[0]),
+    ):
         assert lab.lab("exec", source, "--", "python3", "-c", ASK, endpoint).returncode != 0, (source, endpoint)
     for name, member in lab.outputs()["hosts"].items():
         sockets = lab.lab("exec", name, "--", "ss", "-tlnH", f"sport = :{METRICS_PORT}").stdout
