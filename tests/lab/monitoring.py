@@ -15,7 +15,7 @@ from components.model.policy import METRICS_PORT
 from tests.agents.loading import load
 from tests.lab.operating import told
 from tests.lab.worktree import ROOT, WorkTree
-from tests.scripts.test_monitoring import OTHERS, promtool_takes
+from tests.scripts.prometheus import OTHERS, promtool_takes
 
 MEMBERS = ("oregon/a", "paris/a", "web-1", "web-2", "db-1", "db-2")
 ASK = """
