@@ -112,7 +112,7 @@ def _moves(snapshot: Snapshot) -> Iterator[Table]:
                 [host.name, age(move.at, snapshot.time), way, move.reason, outage, str(sum(host.moves.values()))]
             )
     if rows:
-        yield _table("Last moves", "host", "ago", "from → to", "why", "outage", "of", rows=rows)
+        yield _table("Last moves", "host", "ago", "from → to", "why", "outage", "moves", rows=rows)
 
 
 def _hubs(snapshot: Snapshot) -> Table:

@@ -14,6 +14,7 @@ from scripts.cli import __main__ as cli
 from scripts.cli import targets_command
 from scripts.cli.stack import ROOT, Stack
 from tests.agents.loading import load
+from tests.scripts.prometheus import OTHERS, promtool_takes
 from tests.scripts.seen_stack import inventory
 
 MONITORING = ROOT / "monitoring"
@@ -21,17 +22,7 @@ RULES = YAML(typ="safe").load((MONITORING / "alerts.yml").read_text())["groups"]
 TRIED = YAML(typ="safe").load((MONITORING / "alerts_test.yml").read_text())["tests"]
 BOARD = json.loads((MONITORING / "grafana.json").read_text())
 METRICS = load("metrics").KINDS
-# node_exporter's, and Prometheus' own; tests/lab sees that members serve the first.
-OTHERS = {
-    "node_cpu_seconds_total",
-    "node_filesystem_avail_bytes",
-    "node_filesystem_size_bytes",
-    "node_memory_MemAvailable_bytes",
-    "node_memory_MemTotal_bytes",
-    "node_network_receive_bytes_total",
-    "node_network_transmit_bytes_total",
-    "node_textfile_mtime_seconds",
-}
+# Prometheus' own.
 OF_PROMETHEUS = {"up", "ALERTS"}
 # Not within text, nor a label's name.
 NAME = re.compile(r'\b(vcubev_\w+|node_\w+|up|ALERTS)\b(?!=~|!~|!?="")')
@@ -91,12 +82,10 @@ def promtool(*arguments):
     return done.stdout + done.stderr
 
 
-def promtool_takes(page):
-    """Hold what a member serves to Prometheus' own checker of metrics."""
-    done = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, text=True)
-    # It has opinions on node_exporter's own names.
-    ours = [line for line in (done.stdout + done.stderr).splitlines() if "vcubev" in line or "error" in line]
-    assert not ours, "\n".join(ours)
+@NEEDS_PROMTOOL
+def test_prometheus_finds_nothing_to_say_about_the_agents_metrics():
+    agents = load("metrics")
+    promtool_takes(agents.page([agents.sample(name, 1, hub='a "b"') for name in METRICS]))
 
 
 @NEEDS_PROMTOOL

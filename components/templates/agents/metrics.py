@@ -48,7 +48,7 @@ def sample(name: str, value: float, **labels: str) -> str:
     """
     KINDS[name]
     told = ",".join(f'{label}="{_escaped(text)}"' for label, text in sorted(labels.items()))
-    number = repr(float(value)) if isinstance(value, float) else int(value)
+    number = repr(round(value, 6)) if isinstance(value, float) else int(value)
     return f"{name}{{{told}}} {number}" if told else f"{name} {number}"
 
 
