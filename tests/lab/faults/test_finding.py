@@ -146,4 +146,5 @@ def test_with_systemd_resolved_both_hubs_are_asked_for_the_overlay_and_for_nothi
     finally:
         stop = "systemctl stop vcubev-lookup.path vcubev-lookup; systemctl stop systemd-resolved"
         world.run(PUBLIC, f"{stop}; rm -f {RESOLV}; : >{RESOLV}; {start}")
-    assert not world.run(PUBLIC, "ip -4 -o address show dev path1")
+    expected = [world.hosts["db-2"][family] for family in ("ipv4", "ipv6")]
+    assert until(world, PUBLIC, full("db-2", "paris"), expected, 5) < 5
