@@ -89,9 +89,9 @@ def until(world: World, machine: str, name: str, expected: list[str], seconds: f
     return time.monotonic() - began
 
 
-def questions(world: World, machine: str) -> subprocess.Popen[str]:
-    """Watch what leaves a machine for a hub's names by its tunnels."""
-    command = ("tcpdump", "-n", "-l", "-i", "any", "-p", "udp port 53 or tcp port 53")
+def questions(world: World, machine: str, seconds: int) -> subprocess.Popen[str]:
+    """Watch for some seconds what leaves a machine for anybody's names."""
+    command = ("timeout", str(seconds), "tcpdump", "-n", "-l", "-i", "any", "-p", "udp port 53 or tcp port 53")
     watching = world.start(machine, *command, stderr=subprocess.STDOUT)
     while "listening" not in watching.stdout.readline():
         assert watching.poll() is None

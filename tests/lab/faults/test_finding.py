@@ -28,7 +28,8 @@ def test_any_host_finds_every_other_by_name_and_by_address_in_both_families(worl
     for name, host in world.hosts.items():
         own = [host["ipv4"], host["ipv6"]]
         expected |= {full(name, host["site"]): own, full(name): own}
-        back |= dict.fromkeys(own, full(name, host["site"]))
+        if name != machine:  # a machine's own addresses are its own affair (nss-myhostname)
+            back |= dict.fromkeys(own, full(name, host["site"]))
     for role in ("web", "db", "ldap"):
         expected[full(role)] = in_role(world, role, "ipv4") + in_role(world, role, "ipv6")
     expected |= {full("nobody"): [], full("web-1", "tokyo"): []}
@@ -90,11 +91,9 @@ def test_a_hub_learns_again_what_it_has_forgotten(world):
 
 def test_only_questions_for_the_overlay_go_to_hubs(world):
     server = world.run(PUBLIC, "sed -n 's/^NAMES_SERVER=//p' /etc/vcubev/names.env").strip()
-    watching = questions(world, PUBLIC)
+    watching = questions(world, PUBLIC, 4)
     look_up(world, PUBLIC, ["debian.org", "internal", full("db-2", "paris")], ["192.0.2.1", "10.101.2.2"])
-    time.sleep(0.5)
-    watching.terminate()
-    seen = [line for line in watching.communicate()[0].splitlines() if f"> {server}.53" in line]
+    seen = [line for line in watching.communicate(timeout=20)[0].splitlines() if f"> {server}.53" in line]
     asked = {re.search(r"(?:A|AAAA|PTR)\? (\S+)\.", line)[1] for line in seen if "? " in line}
     assert asked == {full("db-2", "paris"), "2.2.101.10.in-addr.arpa"}
 
@@ -147,4 +146,5 @@ def test_with_systemd_resolved_both_hubs_are_asked_for_the_overlay_and_for_nothi
     finally:
         stop = "systemctl stop vcubev-lookup.path vcubev-lookup; systemctl stop systemd-resolved"
         world.run(PUBLIC, f"{stop}; rm -f {RESOLV}; : >{RESOLV}; {start}")
-    assert not world.run(PUBLIC, "ip -4 -o address show dev path1")
+    expected = [world.hosts["db-2"][family] for family in ("ipv4", "ipv6")]
+    assert until(world, PUBLIC, full("db-2", "paris"), expected, 5) < 5

@@ -35,7 +35,7 @@ RIGHTS = {
     "vcubev-names": (),
     "vcubev-dns": ("net_bind_service",),
     "vcubev-resolver": ("net_bind_service",),
-    "vcubev-lookup": ("net_admin",),
+    "vcubev-lookup": (),
     "vcubev-paths": ("net_admin", "net_raw"),
     "vcubev-turn@": (),
     "vcubev-leave": ("net_raw",),
