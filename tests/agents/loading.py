@@ -6,6 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 TEMPLATES = Path(__file__).parents[2] / "components" / "templates"
+AGENTS = TEMPLATES / "agents"
 
 
 def load(name: str, kind: str = "agents") -> ModuleType:
