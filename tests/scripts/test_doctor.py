@@ -149,6 +149,15 @@ def test_a_link_with_no_path_beneath_is_no_blocked_udp():
     assert found(cut) == [("link", "oregon/a")]
 
 
+def test_a_hub_whose_links_are_all_down_is_not_asked_for_routes_that_come_by_them():
+    def alone(facts):
+        for other in ("oregon/a", "oregon/b", "paris/a"):
+            block(facts, "tokyo/a", other)
+        facts["tokyo/a"]["routes"] = [one for one in facts["tokyo/a"]["routes"] if one["dev"] != "link1"]
+
+    assert found(alone) == [("udp", "oregon/a"), ("udp", "oregon/b"), ("udp", "paris/a")]
+
+
 def test_a_machine_that_told_nothing_makes_no_other_a_suspect():
     for name in ("tokyo/a", "web-1"):
         assert found(lambda facts, name=name: facts.pop(name)) == []

@@ -1,6 +1,7 @@
 """What `vcubev doctor` sees by the state alone, how machines look at themselves, and the command."""
 
 import json
+import struct
 
 import pytest
 from typer.testing import CliRunner
@@ -72,6 +73,17 @@ def test_an_echo_request_is_as_long_as_it_says_and_sums_up_right(examine):
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     assert total == 0xFFFF
+
+
+def test_of_what_comes_back_only_answers_to_our_own_question_count(examine):
+    ip, sizes = bytes([0x45]) + bytes(19), (84, 1452)
+
+    def came(kind, code, whose=7, size=84):
+        return examine.answered(ip + struct.pack("!BBHHH", kind, code, 0, whose, size), 7, sizes)
+
+    assert came(0, 0) == {84} and came(0, 0, size=1452) == {1452}
+    assert came(0, 0, whose=8) == came(3, 4) == came(8, 0) == set()
+    assert came(3, 13, whose=0) == {84, 1452}, "a hub that is not fit is there all the same"
 
 
 def test_birds_sessions_are_read(examine):

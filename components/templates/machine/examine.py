@@ -116,24 +116,23 @@ def echoes(target, sizes):
                 with contextlib.suppress(OSError):  # too long for the machine's own device
                     raw.send(echo_request(own, size))
             until = time.monotonic() + ECHO_SECONDS
-            while not came >= set(sizes) and (left := until - time.monotonic()) > 0:
+            while came != set(sizes) and (left := until - time.monotonic()) > 0:
                 raw.settimeout(left)
                 with contextlib.suppress(OSError, struct.error, IndexError):
-                    came.add(answered(raw.recv(65535), own))
-    return came & set(sizes)
+                    came |= answered(raw.recv(65535), own, sizes)
+    return came
 
 
-def answered(packet, own):
-    """Return the size of the echo request that a packet answers, 0 if none of ours.
+def answered(packet, own, sizes):
+    """Return the sizes of echo requests that a packet answers.
 
-    A hub that drains or is not fit answers that it is "administratively prohibited", and quotes what came.
+    A hub that drains or is not fit answers that it is "administratively prohibited", and not each time: it is there,
+    and no more can be said.
     """
     kind, code, _, whose, size = struct.unpack_from("!BBHHH", packet, (packet[0] & 15) * 4)
     if (kind, code) == (3, 13):
-        quoted = packet[(packet[0] & 15) * 4 + 8 :]
-        kind, _, _, whose, size = struct.unpack_from("!BBHHH", quoted, (quoted[0] & 15) * 4)
-        return size if (kind, whose) == (8, own) else 0
-    return size if (kind, whose) == (0, own) else 0
+        return set(sizes)
+    return {size} if (kind, whose) == (0, own) else set()
 
 
 def echo_request(own, total_bytes):

@@ -100,7 +100,8 @@ def _udp_cures(seen: Examined, machine: str, hubs: list[str]) -> tuple[str, ...]
 def routes(seen: Examined) -> Iterator[Trouble]:
     """Look for ways into the overlay that are none of its tunnels, and for those that are lacking."""
     overlay = {4: seen.topology.overlay.ipv4, 6: seen.topology.overlay.ipv6}
-    carried = {route["dst"] for name in seen.inventory.hubs for route in _of(seen, name) if _carries(route)}
+    hubs = [hub for hub in seen.inventory.hubs if not _alone(seen, hub)]
+    carried = {route["dst"] for name in hubs for route in _of(seen, name) if _carries(route)}
     for name, facts in sorted(seen.facts.items()):
         lan = {dev for dev, _ in _overlapping(seen, facts)}
         for route in facts["routes"]:
@@ -122,7 +123,7 @@ def routes(seen: Examined) -> Iterator[Trouble]:
                 told = f"it has no route to {' and '.join(lacking)} by a tunnel"
                 cure = seen.on(name, "sudo systemctl restart vcubev-net vcubev-paths")
                 yield Trouble("route", name, told, "it reaches nobody in the overlay", (cure,))
-        else:
+        elif name in hubs:
             destinations = {dst for dst, _ in known}
             lost = sorted(h.name for h in seen.inventory.hosts.values() if h.ipv4 in carried - destinations)
             if lost:
@@ -133,6 +134,12 @@ def routes(seen: Examined) -> Iterator[Trouble]:
         if not any(route["dst"] == "default" for route in facts["routes"]):
             why = "it reaches nothing outside its own network"
             yield Trouble("route", name, "it has no default route", why, (seen.on(name, "ip route show table all"),))
+
+
+def _alone(seen: Examined, hub: str) -> bool:
+    """Tell whether all links of a hub are down, of which there is more to be said than of its routes."""
+    sessions = seen.facts[hub]["sessions"].values() if hub in seen.facts else ()
+    return bool(sessions) and not any(more.startswith("Established") for _, more in sessions)
 
 
 def _of(seen: Examined, machine: str) -> list[Mapping[str, str]]:
