@@ -68,7 +68,11 @@ def watch_a_fail_over(lab: WorkTree) -> None:
     """Kill the tunnel that a host sends by: who watches sees it move, and how long it had no answer. Ctrl-C ends."""
     command = ["./scripts/status", lab.stack, "--watch", "--json", "--every", "0.5"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    watcher = subprocess.Popen(command, cwd=lab.tree, env=lab.environment, text=True, **pipes)
+
+    def heed() -> None:  # a shell's background ignores Ctrl-C, and so would all that runs in it
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    watcher = subprocess.Popen(command, cwd=lab.tree, env=lab.environment, text=True, preexec_fn=heed, **pipes)
     try:
         first = json.loads(watcher.stdout.readline())
         before = next(host for host in first["hosts"] if host["name"] == "web-1")

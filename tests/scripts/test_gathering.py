@@ -140,7 +140,9 @@ def test_hosts_cannot_be_made_to_ping_each_other_all_the_time(command):
 
 
 WATCHER = """
-import asyncio, sys
+import asyncio, signal, sys
+# Where the tests run in a shell's background, it is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, ".")
 from tests.scripts.test_gathering import Machines, inventory
 from scripts.cli import __main__ as cli, gather, status_command

@@ -1,6 +1,7 @@
 """When a hub's certificates and its revocation list end, as the list's bundle says."""
 
 import json
+import os
 import pathlib
 
 LIST = pathlib.Path("/run/vcubev-crl/crl.pem")
@@ -18,7 +19,7 @@ class Ends:
     @property
     def missing(self) -> bool:
         """Whether OpenVPN would not start, for want of a list."""
-        return not LIST.exists()
+        return not os.access(LIST, os.R_OK)
 
     def look(self) -> None:
         try:
