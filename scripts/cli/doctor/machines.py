@@ -50,13 +50,17 @@ def disks(seen: Examined) -> Iterator[Trouble]:
             if disk["read_only"] and place in ("/", "/var", "/var/lib"):
                 told = f"the disk of {place} can only be read"
             elif size and free < LEAST_FREE * size and free < LEAST_FREE_BYTES:
-                told = f"the disk of {place} has {free >> 20} of {size >> 20} MB left"
+                told = f"the disk of {place} has {_size(free)} of {_size(size)} left"
             elif disk["inodes"] and disk["free_inodes"] < LEAST_FREE_INODES * disk["inodes"]:
                 told = f"the disk of {place} has room for {disk['free_inodes']} files more"
             if told:
                 why = "daemons and logs cannot write; a hub takes no new hosts, an `up` fails here"
                 look = seen.on(name, f"sudo du -xh --max-depth=3 {place} | sort -h | tail -n 15")
                 yield Trouble("disk", name, told, why, (look, seen.on(name, "sudo journalctl --vacuum-size=100M")))
+
+
+def _size(count: int) -> str:
+    return f"{count >> 20} MB" if count >= 1 << 20 else f"{count >> 10} kB"
 
 
 def certificates(seen: Examined) -> Iterator[Trouble]:

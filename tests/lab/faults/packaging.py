@@ -8,6 +8,7 @@ from tests.lab.faults.world import World
 REPACK = r"""set -eu
 made=/root/own/$1
 rm -rf "$made"; mkdir -p "$made/DEBIAN"
+cd /
 dpkg -L "$1" | while read -r file; do
   if [ -f "$file" ]; then cp -a --parents "$file" "$made"; fi
 done

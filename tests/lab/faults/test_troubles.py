@@ -31,14 +31,15 @@ def test_where_nothing_is_wrong_nothing_is_found(world):
     assert len(told["examined"]) == len(world.hubs) + len(world.hosts)
 
 
-@contextmanager
 def wrong_clock(world):
-    """All that starts on the machine has another time. The kernel has one clock, this computer's: it stays right."""
-    world.run(HOST, f"echo +3600 >/etc/faketimerc; echo {FAKE_CLOCK} >/etc/ld.so.preload")
-    try:
-        yield
-    finally:
-        world.run(HOST, "rm -f /etc/ld.so.preload /etc/faketimerc")
+    """All that root runs by sudo there has another time. The kernel's clock is this computer's and stays right.
+
+    Preloaded into every program (/etc/ld.so.preload), the lie ends sshd's own sandboxed process.
+    """
+    lie = f"printf '%s\\n' LD_PRELOAD={FAKE_CLOCK} FAKETIME=+1h >/etc/skewed;"
+    rights = "'Defaults env_file=/etc/skewed' 'Defaults env_keep += \"LD_PRELOAD FAKETIME\"'"
+    lie += f"printf '%s\\n' {rights} >/etc/sudoers.d/zz-skewed; chmod 440 /etc/sudoers.d/zz-skewed"
+    return done_and_undone(world, HOST, lie, "rm /etc/sudoers.d/zz-skewed /etc/skewed")
 
 
 @contextmanager
@@ -55,6 +56,9 @@ def blocked_udp(world):
     with fault(world, "block", HOST, "udp"):
         world.until(lambda: not _by_tcp(world), 30, "no tunnel by TCP")
         yield
+    # A host comes back to UDP in its own time, which is minutes.
+    world.run(HOST, "systemctl restart vcubev-paths; systemctl restart vcubev-path@1 vcubev-path@2")
+    world.until(lambda: _by_tcp(world), 60, "tunnels by TCP")
 
 
 def _by_tcp(world):
@@ -87,7 +91,7 @@ def wrong_route(world):
     address = world.hosts["db-2"]["ipv4"]
     gateway = "$(ip -4 route show default | cut -d' ' -f3)"
     return done_and_undone(
-        world, HOST, f"ip route add {address} via {gateway} dev eth0", f"ip route del {address} dev eth0"
+        world, HOST, f"ip route add {address} via {gateway} dev eth0 onlink", f"ip route del {address} dev eth0"
     )
 
 
