@@ -1,6 +1,7 @@
 """Whoever is on the list loses the session that is up, nobody else does; a damaged list locks nobody in or out."""
 
 import json
+import os
 import socket
 import tempfile
 import threading
@@ -206,3 +207,15 @@ def test_a_full_disk_costs_the_copy_and_nothing_else(place, capsys, monkeypatch)
     assert refuse.main() == 0
     assert serials((place / "used" / "crl.pem").read_text()) == {170}
     assert "no copy" in capsys.readouterr().err
+
+
+def test_daemons_reach_the_list_whatever_the_umask_of_the_unit_that_brings_it_first(place):
+    """At a boot that is a tunnel's as well, whose own files are nobody else's."""
+    installed(place)
+    before = os.umask(0o077)
+    try:
+        assert refuse.main() == 0
+    finally:
+        os.umask(before)
+    assert (place / "used").stat().st_mode & 0o777 == 0o755
+    assert (place / "used" / "crl.pem").stat().st_mode & 0o777 == 0o644

@@ -49,6 +49,8 @@ def write(path, content):
     if path.exists() and path.read_text() == content:
         return
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    # Whose unit comes first at a boot may have a umask that would keep all daemons out.
+    path.parent.chmod(0o755)
     descriptor, draft = tempfile.mkstemp(dir=path.parent)
     try:
         with os.fdopen(descriptor, "w") as file:
