@@ -18,7 +18,7 @@ MOST = {
     "vcubev-names": 1.4,
     "vcubev-dns": 1.5,
     "vcubev-resolver": 1.5,
-    "vcubev-lookup": 1.6,
+    "vcubev-lookup": 1.3,
     "vcubev-paths": 1.8,
     "vcubev-turn@": 0.7,
     "vcubev-leave": 1.6,
