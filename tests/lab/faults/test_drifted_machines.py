@@ -5,7 +5,7 @@ import json
 import pytest
 
 from scripts.cli.drift import Deviation, marked
-from tests.lab.faults.packaging import repack, version_of
+from tests.lab.faults.repacking import repack, version_of
 
 pytestmark = [pytest.mark.lab, pytest.mark.alone]
 PKI, CODE, UNITS = "/etc/vcubev/pki", "/usr/local/lib/vcubev", "/etc/systemd/system"

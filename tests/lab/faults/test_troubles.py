@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
-from tests.lab.faults.packaging import repack, version_of
+from tests.lab.faults.repacking import repack, version_of
 
 pytestmark = [pytest.mark.lab, pytest.mark.alone]
 HOST, HUB = "web-1", "tokyo/a"
