@@ -1,6 +1,7 @@
 """Whoever is on the list loses the session that is up, nobody else does; a damaged list locks nobody in or out."""
 
 import json
+import os
 import socket
 import tempfile
 import threading
@@ -206,3 +207,18 @@ def test_a_full_disk_costs_the_copy_and_nothing_else(place, capsys, monkeypatch)
     assert refuse.main() == 0
     assert serials((place / "used" / "crl.pem").read_text()) == {170}
     assert "no copy" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("earlier", [None, 0o700], ids=["after a boot", "where it went wrong before"])
+def test_whoever_runs_it_first_after_a_boot_everybody_reads_the_list(place, earlier):
+    """Daemons that strangers speak to let nobody read what they make, and that goes for what they run before."""
+    installed(place)
+    if earlier is not None:
+        refuse.take_over()
+        (place / "used").chmod(earlier)
+    before = os.umask(0o077)
+    try:
+        refuse.take_over()
+    finally:
+        os.umask(before)
+    assert (place / "used").stat().st_mode & 0o777 == 0o755

@@ -46,9 +46,12 @@ def checked(place):
 
 def write(path, content):
     """Put a file in its place at once; one that is right already keeps its time, by which OpenVPN knows it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Each unit that starts has this run, and some let nobody else read what they make: whichever comes first after a
+    # boot must not shut the others out.
+    path.parent.chmod(0o755)
     if path.exists() and path.read_text() == content:
         return
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     descriptor, draft = tempfile.mkstemp(dir=path.parent)
     try:
         with os.fdopen(descriptor, "w") as file:
