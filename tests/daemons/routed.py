@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from components.model import render
@@ -120,8 +121,14 @@ class Hubs:
         command = [*self._in(hub_id), "bird", "-f", "-c", str(self.path(hub_id) / "bird.conf"), "-s", str(control)]
         log = (self.path(hub_id) / "bird.log").open("ab")
         self._processes[hub_id] = subprocess.Popen([*command, "-P", f"{control}.pid"], stdout=log, stderr=log)
-        until(control.exists, f"BIRD of hub {hub_id}")
-        self.birds[hub_id] = Bird(control)
+        until(lambda: self._speaks(hub_id, control), f"BIRD of hub {hub_id}")
+
+    def _speaks(self, hub_id: int, control: Path) -> bool:
+        # The socket is there a moment before anybody listens.
+        with suppress(FileNotFoundError, ConnectionRefusedError):
+            self.birds[hub_id] = Bird(control)
+            return True
+        return False
 
     def die(self, hub_id: int) -> None:
         """End a hub as a power cut does: nothing comes from it any more, and nobody is told."""
