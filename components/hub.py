@@ -10,7 +10,7 @@ from components.clouds import CloudApi, Firewall, SiteNetwork
 from components.machine import LOGIN_USER, Machine, MachineArgs
 from components.model.boot import login_files
 from components.model.policy import Policy
-from components.model.render import HUB_PACKAGES, HUB_UNITS, hub_files, hub_pki_files
+from components.model.render import HUB_PACKAGES, hub_files, hub_pki_files, hub_units
 from components.model.topology import HubView, Overlay, SiteView
 from components.pki import HUB_USES, Authority
 
@@ -90,7 +90,7 @@ class Hub(ComponentResource):
                 "tls_crypt_v2_server_key": args.authority.hub_channel_key(),
                 "link_key": args.authority.link_channel_key(),
             },
-            HUB_UNITS,
+            hub_units(args.hub),
             # Nobody comes in before the hub knows whom to refuse and what to let through.
             ResourceOptions(parent=self, depends_on=[refusals, *services, *([args.after] if args.after else [])]),
             rolling=True,

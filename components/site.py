@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pulumi import Alias, ComponentResource, Output, Resource, ResourceOptions
@@ -43,7 +44,7 @@ class Site(ComponentResource):
         ping = FirewallRule("icmp", (), ANYWHERE)
         # Constant, whatever links exist: a new link must not touch the firewalls of those that do.
         link_ports = f"{LINK_PORTS.start}-{LINK_PORTS.stop - 1}"
-        hosts_ports = sorted({str(hub.port) for hub in args.site.hubs})
+        hosts_ports = _hosts_ports(args.site.hubs)
         tunnels = FirewallRule("udp", (*hosts_ports, link_ports), ANYWHERE)
         fallback = FirewallRule("tcp", tuple(sorted({str(hub.tcp_port) for hub in args.site.hubs})), ANYWHERE)
         transit = self._transit() if self._hub_is_gateway else ()
@@ -115,6 +116,18 @@ class Site(ComponentResource):
         prefix = name.removesuffix(host.name)
         former = [Alias(name=f"{prefix}{other}") for other in host.formerly]
         return Host(name, args, ResourceOptions(parent=self, aliases=former))
+
+
+def _hosts_ports(hubs: Sequence[HubView]) -> list[str]:
+    """Return the UDP ports by which hosts come in: each hub's first, then all others in as few ranges as they make."""
+    first = {hub.port for hub in hubs}
+    ranges: list[list[int]] = []
+    for port in sorted({port for hub in hubs for port in hub.udp_ports} - first):
+        if ranges and port == ranges[-1][1] + 1:
+            ranges[-1][1] = port
+        else:
+            ranges.append([port, port])
+    return [*sorted(map(str, first)), *(f"{low}-{high}" if low < high else str(low) for low, high in ranges)]
 
 
 def _as_prefixes(addresses: list[str]) -> list[str]:

@@ -10,7 +10,14 @@ from pydantic_core import PydanticCustomError
 
 from components.model.addressing import MEMBER_IDS
 from components.model.links import FULL_UP_TO
-from components.model.topology import DEFAULT_DOMAIN, HOSTS_PORT, HOSTS_TCP_PORT, SSH_PORT
+from components.model.topology import (
+    DEFAULT_DOMAIN,
+    HIGHEST_PORT,
+    HOSTS_PORT,
+    HOSTS_TCP_PORT,
+    MOST_PROCESSES,
+    SSH_PORT,
+)
 
 # Parts of a host name: 63 octets (RFC 1123) hold those of stack, site and hub.
 NAME_PATTERN = r"^[a-z]([a-z0-9-]{0,18}[a-z0-9])?$"
@@ -64,7 +71,7 @@ HostKey = Annotated[
 ]
 CloudName = Annotated[StrictStr, Field(pattern=CLOUD_NAME_PATTERN, description="a name that a cloud gives")]
 MemberId = Annotated[StrictInt, Field(ge=MEMBER_IDS.start, lt=MEMBER_IDS.stop)]
-Port = Annotated[StrictInt, Field(ge=1, le=65_535)]
+Port = Annotated[StrictInt, Field(ge=1, le=HIGHEST_PORT)]
 Days = Annotated[StrictInt, Field(ge=DAYS.start, lt=DAYS.stop)]
 
 
@@ -100,6 +107,7 @@ class HubEntry(Entry):
     image: CloudName | None = None
     port: Port = HOSTS_PORT
     tcp_port: Port = HOSTS_TCP_PORT
+    processes: Annotated[StrictInt, Field(ge=1, le=MOST_PROCESSES)] = 1
     zone: Annotated[StrictInt, Field(ge=0)] | None = None
     machine: BroughtEntry | None = None
 

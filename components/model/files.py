@@ -11,7 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from components.model.policy import METRICS_PORT, families
-from components.model.topology import FIRST_ASN, LINK_PORTS
+from components.model.topology import CLAIMS_PORT, FIRST_ASN, LINK_PORTS, NAMES_PORT
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 HOOKS = "/usr/local/lib/vcubev"
@@ -32,8 +32,8 @@ CONSTANTS = {
     "TX_QUEUE_PACKETS": 1000,
     "MAX_HOSTS": 2000,
     "HOSTS_TABLE": 100,
-    "CLAIMS_PORT": 1195,  # UDP, in the overlay: where a hub takes its hosts' claims
-    "NAMES_PORT": 1196,  # UDP, in the overlay: where hubs tell each other the names of their hosts
+    "CLAIMS_PORT": CLAIMS_PORT,
+    "NAMES_PORT": NAMES_PORT,
     "STUB": "127.1.0.53",  # where a host without systemd-resolved asks; the usual ones may be taken
     # Linux doubles it, and a route's change takes 1.2 kB of it: 50,000 of them. By itself it holds 170.
     "NETLINK_BUFFER_BYTES": 32 * 1024**2,

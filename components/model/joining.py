@@ -30,10 +30,21 @@ def join_file(
             "host": host,
             "overlay": topology.overlay,
             "hubs": hubs,
+            "doors": _doors(hubs, host),
             **pki,
             "tls_crypt_v2_client_key": tls_crypt_v2_client_key,
         },
     )
+
+
+def _doors(hubs: Sequence[tuple[HubView, str]], host: HostView) -> list[tuple[str, int]]:
+    """Return where it comes in by UDP: at each hub's process for this host, as agents choose it, then at another.
+
+    No more of them: OpenVPN goes through all before it tries TCP.
+    """
+    seat = int(host.address.ipv4)
+    doors = [(endpoint, hub.udp_ports[(seat + turn) % hub.processes]) for turn in (0, 1) for hub, endpoint in hubs]
+    return list(dict.fromkeys(doors))
 
 
 def _in_order(hubs: Sequence[HubView], host: HostView) -> list[HubView]:

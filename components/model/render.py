@@ -8,13 +8,13 @@ from ipaddress import IPv4Network
 from components.model.files import CONSTANTS, HOOKS, UNITS, FileSpec, copied, json_file, rendered, text
 from components.model.naming import RESTART_NAMES, answers, questions
 from components.model.policy import OPEN, Policy, Service
-from components.model.topology import HostView, HubView, LinkView, Overlay
+from components.model.topology import Door, HostView, HubView, LinkView, Overlay
 
+OFFLOAD_UNIT = "vcubev-offload.service"
 HUB_PACKAGES = ("bird2", "chrony", "dnsmasq-base", "nftables", "openvpn", "python3", "sudo")
 HOST_PACKAGES = ("chrony", "dnsmasq-base", "fping", "nftables", "openvpn", "python3", "sudo")
-TRANSPORTS = ("udp", "tcp")
-# Started in this order.
-HUB_UNITS = (
+# Started in this order; then the doors' units, then the last.
+_HUB_UNITS = (
     "vcubev-net.service",
     "nftables.service",
     "bird.service",
@@ -22,9 +22,9 @@ HUB_UNITS = (
     "vcubev-hub.service",
     "vcubev-names.service",
     "vcubev-dns.service",
-    *(f"vcubev-hosts@{transport}.service" for transport in TRANSPORTS),
-    "vcubev-leave.service",
+    OFFLOAD_UNIT,
 )
+LAST_HUB_UNIT = "vcubev-leave.service"
 HOST_UNITS = (
     "vcubev-net.service",
     "nftables.service",
@@ -34,6 +34,7 @@ HOST_UNITS = (
     "vcubev-lookup.service",
     "vcubev-resolver.service",
     "vcubev-lookup.path",
+    OFFLOAD_UNIT,
 )
 
 METRICS_UNITS = ("vcubev-metrics.service",)
@@ -45,7 +46,7 @@ HOST_AGENT = ("choice.py", "counters.py", "metrics.py", "paths.py", "telling.py"
 PKI = "/etc/vcubev/pki"
 LOW_PORTS = range(1, 1024)
 EVERY_LINK = "restart vcubev-link@*.service"
-EVERY_TRANSPORT = "restart vcubev-hosts@*.service"
+EVERY_DOOR = "restart vcubev-hosts@*.service"
 LOAD_FILTER = "reload nftables.service"
 BOTH_PATHS = "reload vcubev-paths.service"
 
@@ -64,7 +65,7 @@ def hub_files(
         gateway_for: The underlay whose private machines reach the internet through this hub.
     """
     values = {"hub": hub, "member": hub, "overlay": overlay, "policy": policy, "gateway_for": gateway_for}
-    hosts = (EVERY_TRANSPORT,)
+    hosts = (EVERY_DOOR,)
     agent, routes = ("restart vcubev-hub.service",), ("restart vcubev-routes.service",)
     config = {
         "ipv4": str(hub.address.ipv4),
@@ -77,18 +78,18 @@ def hub_files(
         **_network("hub", values),
         **_told(hub, endpoint),
         **{
-            f"/etc/vcubev/hosts-{transport}.conf": rendered(
-                "openvpn/hosts.conf.j2",
-                {**values, "transport": transport},
-                (f"restart vcubev-hosts@{transport}.service",),
+            # Which doors there are, all else on the machine sees by these files.
+            f"/etc/vcubev/hosts-{door.name}.conf": rendered(
+                "openvpn/hosts.conf.j2", {**values, "door": door}, (f"restart {_unit(door)}",)
             )
-            for transport in TRANSPORTS
+            for door in hub.doors
         },
         **_low_ports(hub),
         **answers(hub, values),
         "/etc/vcubev/hub.json": json_file(config, (*agent, *routes)),
         **{f"{HOOKS}/{part}": copied(f"agents/{part}", "0644", (*agent, *routes)) for part in ("bird.py", "notify.py")},
         f"{HOOKS}/plan.py": copied("agents/plan.py", "0644", (*agent, *routes, RESTART_NAMES)),
+        f"{HOOKS}/doors.py": copied("agents/doors.py", "0644", (*agent, *routes, RESTART_NAMES)),
         **{f"{HOOKS}/{part}": copied(f"agents/{part}", "0644", agent) for part in HUB_AGENT},
         f"{HOOKS}/routes.py": copied("agents/routes.py", "0644", routes),
         f"{UNITS}/vcubev-routes.service": rendered("systemd/vcubev-routes.service.j2", {}, routes),
@@ -110,6 +111,7 @@ def hub_files(
                 "client-disconnect",
                 "drain",
                 "flush-hosts",
+                "hosts-up",
                 "learn-address",
                 "link-down",
                 "link-up",
@@ -120,22 +122,28 @@ def hub_files(
 
 
 def _low_ports(hub: HubView) -> dict[str, FileSpec]:
-    """Return what gives OpenVPN the right to a port below 1024, for each transport that has one; it has no other."""
-    ports = {"udp": hub.port, "tcp": hub.tcp_port}
+    """Return what gives OpenVPN the right to a port below 1024, for each door that has one; it has no other."""
     return {
-        f"{UNITS}/vcubev-hosts@{transport}.service.d/low-port.conf": rendered(
-            "systemd/low-port.conf.j2", {}, (f"restart vcubev-hosts@{transport}.service",)
-        )
-        for transport in TRANSPORTS
-        if ports[transport] in LOW_PORTS
+        f"{UNITS}/{_unit(door)}.d/low-port.conf": rendered("systemd/low-port.conf.j2", {}, (f"restart {_unit(door)}",))
+        for door in hub.doors
+        if door.port in LOW_PORTS
     }
+
+
+def _unit(door: Door) -> str:
+    return f"vcubev-hosts@{door.name}.service"
+
+
+def hub_units(hub: HubView) -> tuple[str, ...]:
+    """Return what runs on a hub, in the order in which it is started."""
+    return (*_HUB_UNITS, *map(_unit, hub.doors), LAST_HUB_UNIT)
 
 
 def hub_pki_files(
     ca_pem: str, certificate_pem: str, key_pem: str, tls_crypt_v2_server_key: str, link_key: str
 ) -> dict[str, FileSpec]:
     """Return a hub's certificates and keys."""
-    hosts = EVERY_TRANSPORT
+    hosts = EVERY_DOOR
     return {
         f"{PKI}/ca.pem": FileSpec(ca_pem, on_change=(hosts, EVERY_LINK)),
         f"{PKI}/certificate.pem": FileSpec(certificate_pem, on_change=(hosts, EVERY_LINK)),
@@ -253,6 +261,8 @@ def _network(kind: str, values: dict[str, object]) -> dict[str, FileSpec]:
         f"{UNITS}/vcubev-net.service": rendered("systemd/vcubev-net.service.j2", {}, restart),
         f"{HOOKS}/net-up": copied(f"hooks/{kind}-net-up", on_change=restart),
         f"{HOOKS}/net-down": copied(f"hooks/{kind}-net-down"),
+        f"{HOOKS}/probe-offload": copied("hooks/probe-offload", on_change=(f"restart {OFFLOAD_UNIT}",)),
+        f"{UNITS}/{OFFLOAD_UNIT}": rendered("systemd/vcubev-offload.service.j2", {}, (f"restart {OFFLOAD_UNIT}",)),
     }
 
 
@@ -267,5 +277,7 @@ def _told(hub: HubView, endpoint: str) -> dict[str, FileSpec]:
         "port": hub.port,
         "tcp_port": hub.tcp_port,
     }
+    if hub.processes > 1:  # hosts that have never heard of more than one go on
+        told["more_ports"] = list(hub.udp_ports[1:])
     # No action: the agents look at the directory themselves.
     return {f"/etc/vcubev/hubs/{hub.id}.json": json_file(told)}

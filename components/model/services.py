@@ -25,10 +25,9 @@ from components.model.policy import (
     Service,
 )
 from components.model.reading import StackReader
-from components.model.topology import Overlay, Role, SiteView
+from components.model.topology import HIGHEST_PORT, Overlay, Role, SiteView
 
 PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?/(tcp|udp)")
-HIGHEST_PORT = 65_535
 KINDS = ("role", "host", "site")
 SERVICE_KEYS = ("services", "policy", "tests", "metrics")
 Place = tuple[str, ...]

@@ -12,7 +12,8 @@ from components.model.entries import ID_KINDS, BroughtEntry, HostEntry, HubEntry
 from components.model.facts import CloudFacts, CloudNotInstalled
 from components.model.reading import StackReader
 from components.model.topology import (
-    LINK_PORTS,
+    HIGHEST_PORT,
+    OWN_UDP_PORTS,
     BroughtMachine,
     HostView,
     HubView,
@@ -25,7 +26,7 @@ from components.model.topology import (
 
 # A hub's other services on its public side.
 TAKEN_PORTS = {
-    "port": {22: "SSH", **dict.fromkeys(LINK_PORTS, "the links between hubs")},
+    "port": {22: "SSH", **OWN_UDP_PORTS},
     "tcp_port": {22: "SSH"},
 }
 Place = tuple[str, ...]
@@ -146,7 +147,12 @@ class SitesSection:
                 )
                 address = _address(*prefixes, hub.id)
                 size = (hub.size, hub.image)
-                hubs.append(HubView(name, site, hub.id, address, hub.port, hub.tcp_port, *size, zone, machine))
+                rest = {"zone": zone, "machine": machine, "processes": hub.processes}
+                view = HubView(name, site, hub.id, address, hub.port, hub.tcp_port, *size, **rest)
+                if (last := view.udp_ports[-1]) > HIGHEST_PORT:
+                    limit = f"needs UDP ports from {hub.port} on, up to {last}, and the highest is {HIGHEST_PORT}"
+                    self._reader.note((*here, "processes"), hub.processes, limit, "Choose a lower port, or fewer.")
+                hubs.append(view)
         return tuple(hubs)
 
     def _hosts(self, site: str, declared: object, facts: CloudFacts | None, place: Place) -> tuple[HostView, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
@@ -19,6 +20,18 @@ from components.model.policy import OPEN, Policy
 LINK_PORTS = range(20_000, 20_256)  # one for each possible hub id, so that it never changes
 HOSTS_PORT = 1194  # OpenVPN's registered port (IANA)
 HOSTS_TCP_PORT = 443  # what networks that block UDP let through
+CLAIMS_PORT = 1195  # UDP, in the overlay: where a hub takes its hosts' claims
+NAMES_PORT = 1196  # UDP, in the overlay: where hubs tell each other the names of their hosts
+# OpenVPN binds a UDP port on every address of a hub, and finds it taken where another daemon has it on one of them.
+OWN_UDP_PORTS = {
+    53: "the names' daemon",
+    CLAIMS_PORT: "hosts' claims",
+    NAMES_PORT: "what hubs tell each other of names",
+    **dict.fromkeys((3784, 3785), "BFD"),
+    **dict.fromkeys(LINK_PORTS, "the links between hubs"),
+}
+MOST_PROCESSES = 8  # by which hosts come in by UDP: one for each core
+HIGHEST_PORT = 65_535
 SSH_PORT = 22
 DEFAULT_DOMAIN = "vcubev.internal"  # ICANN keeps "internal" out of the public DNS for networks like this one
 FIRST_ASN = 4_200_000_000  # private 4-byte range, one number for each hub (RFC 6996; RFC 7938 section 5.2.1)
@@ -81,6 +94,15 @@ class NetworkChoice:
 
 
 @dataclass(frozen=True)
+class Door:
+    """One of a hub's OpenVPN processes, by which hosts come in."""
+
+    name: str  # of its unit, and after "hosts-" of its device and its file: udp, udp2, udp3, ..., tcp
+    transport: str
+    port: int
+
+
+@dataclass(frozen=True)
 class HubView:
     """An OpenVPN server of a site that also routes."""
 
@@ -94,6 +116,7 @@ class HubView:
     image: str | None = None
     zone: int = 0  # failure zone of the site, counted from 0
     machine: BroughtMachine | None = None
+    processes: int = 1  # for hosts that come by UDP: OpenVPN has one thread, and a hub several cores
 
     @property
     def ssh_port(self) -> int:
@@ -106,6 +129,18 @@ class HubView:
     @property
     def common_name(self) -> str:
         return f"hub.{self.site}.{self.name}"
+
+    @property
+    def udp_ports(self) -> tuple[int, ...]:
+        """The port of each process that hosts come in by: the first is `port`, the others the next that are free."""
+        free = (port for port in itertools.count(self.port + 1) if port not in OWN_UDP_PORTS)
+        return (self.port, *itertools.islice(free, self.processes - 1))
+
+    @property
+    def doors(self) -> tuple[Door, ...]:
+        numbers = ("", *range(2, self.processes + 1))
+        by_udp = [Door(f"udp{n}", "udp", port) for n, port in zip(numbers, self.udp_ports, strict=True)]
+        return (*by_udp, Door("tcp", "tcp", self.tcp_port))
 
     @property
     def asn(self) -> int:

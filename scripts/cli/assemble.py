@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Mapping
@@ -28,6 +29,7 @@ from scripts.cli.snapshot import (
     Hub,
     Link,
     Move,
+    Offload,
     Path,
     RoundTrip,
     Site,
@@ -182,6 +184,7 @@ def _hub(member: Member, answer: Answer, sights: set[bool], moment: float) -> Hu
         preferred=state.get("preferred"),
         carried=state.get("carried"),
         transports=state.get("transports", {}),
+        doors=state.get("doors", {}),
         links=[
             Link(link["peer"] or f"hub {link['id']}", link["bgp"], link["bfd"], iso(link["since"]))
             for link in state.get("links", ())
@@ -199,11 +202,16 @@ def _facts(printed: list[str]) -> dict[str, Any]:
         return {}
     openvpn = next((found[1] for line in printed if (found := VERSION.match(line)) and "OpenVPN" in line), "")
     bird = next((found[1] for line in printed if (found := VERSION.match(line)) and "BIRD" in line), "")
-    try:
-        device = json.loads(printed[-1])[0]["linkinfo"]["info_kind"]
-    except (ValueError, LookupError, TypeError):
-        device = None
-    return {"versions": Versions(openvpn, bird, printed[0]), "dco": device and device.startswith("ovpn")}
+    device = offload = None
+    for line in printed:
+        with contextlib.suppress(ValueError, LookupError, TypeError):
+            told = json.loads(line)
+            if isinstance(told, list):
+                device = told[0]["linkinfo"]["info_kind"]
+            elif isinstance(told, dict):
+                offload = Offload(str(told["kernel"]), bool(told["openvpn"]))
+    moved = device and device.startswith("ovpn")
+    return {"versions": Versions(openvpn, bird, printed[0]), "dco": moved, "offload": offload}
 
 
 def _counters(state: Mapping[str, Any]) -> Counters | None:

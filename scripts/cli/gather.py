@@ -31,6 +31,7 @@ FACTS = """uname -r
 /usr/sbin/openvpn --version | head -n 1
 [ ! -x /usr/sbin/bird ] || /usr/sbin/bird --version 2>&1
 ip -d -j link show dev {device}
+cat /run/vcubev-offload/found.json 2>/dev/null
 """
 DEVICES = {"hub": "hosts-udp", "host": "path1"}
 

@@ -119,13 +119,21 @@ def _hubs(snapshot: Snapshot) -> Table:
     rows = []
     for hub in snapshot.hubs:
         hosts = "" if hub.carried is None else f"{hub.preferred}/{hub.carried}"
-        by = ", ".join(f"{count} {name}" for name, count in sorted(hub.transports.items()) if count)
+        by = ", ".join(_sessions(hub, name, count) for name, count in sorted(hub.transports.items()) if count)
         up = sum(link.up for link in hub.links)
         colour = "green" if up == len(hub.links) else "red"
         links = f"[{colour}]{up}/{len(hub.links)}[/]" if hub.carried is not None else ""
         dco = "" if hub.dco is None else "kernel" if hub.dco else "program"
+        if hub.dco is False and hub.offload and hub.offload.kernel:
+            dco = f"program (kernel has {hub.offload.kernel})"
         rows.append([hub.name, hub.ipv4, _state(hub), hosts, by, links, dco])
     return _table("Hubs", "hub", "IPv4", "state", "traffic/tunnels", "sessions", "links", "moved by", rows=rows)
+
+
+def _sessions(hub: Hub, transport: str, count: int) -> str:
+    """Return how many there are by a transport, with those of each process where it has several."""
+    by = [str(of) for door, of in sorted(hub.doors.items()) if door.rstrip("0123456789") == transport]
+    return f"{count} {transport}" + (f" ({'+'.join(by)})" if len(by) > 1 else "")
 
 
 def _links(snapshot: Snapshot) -> Iterator[Table]:

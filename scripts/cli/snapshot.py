@@ -30,6 +30,14 @@ class Versions:
 
 
 @dataclass(frozen=True)
+class Offload:
+    """What there is for the kernel to move OpenVPN's packets (DCO), as the machine found at its start."""
+
+    kernel: str  # "ovpn-dco", which OpenVPN 2.6 can use, "ovpn", which 2.7 can, or ""
+    openvpn: bool  # was built to ask the kernel
+
+
+@dataclass(frozen=True)
 class Counters:
     """Packets that counting rules of a packet filter met since it was loaded: rule -> how many."""
 
@@ -65,8 +73,10 @@ class Hub:
     preferred: int | None = None  # hosts whose traffic goes by it
     carried: int | None = None  # hosts that have a tunnel to it
     transports: dict[str, int] = field(default_factory=dict)  # OpenVPN sessions: "udp", "tcp" -> how many
+    doors: dict[str, int] = field(default_factory=dict)  # of each process: "udp", "udp2", ..., "tcp" -> how many
     links: list[Link] = field(default_factory=list)
     dco: bool | None = None  # whether the kernel moves OpenVPN's packets
+    offload: Offload | None = None  # whether it could
     versions: Versions | None = None
     counters: Counters | None = None
     certificate_ends: str | None = None
@@ -118,6 +128,7 @@ class Host:
     paths: list[Path] = field(default_factory=list)
     rival: bool | None = None  # another machine has its identity
     dco: bool | None = None
+    offload: Offload | None = None
     versions: Versions | None = None
     counters: Counters | None = None
     certificate_ends: str | None = None

@@ -58,7 +58,8 @@ def start(tmp_path, monkeypatch):
     clock = {"now": 1000.0}
     monkeypatch.setattr(agent, "CONFIG", tmp_path / "names.json")
     monkeypatch.setattr(agent, "HOSTS", tmp_path / "hosts")
-    monkeypatch.setattr(agent, "SESSIONS", [tmp_path / "udp", tmp_path / "tcp"])
+    monkeypatch.setattr(agent.doors, "devices", lambda: ["hosts-tcp", "hosts-udp"])
+    monkeypatch.setattr(agent.doors, "sessions", lambda device: tmp_path / device.removeprefix("hosts-"))
     monkeypatch.setattr(agent, "Live", Live)
     monkeypatch.setattr(agent.socket, "socket", Socket)
     monkeypatch.setattr(agent.time, "monotonic", lambda: clock["now"])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from components.model import render, tlscrypt
+from components.model import tlscrypt
 from components.model.crl import revocation_list
 from tests.agents.loading import load
 from tests.rendering import MACHINES, ROOT, TOPOLOGY, brought_scripts, first_contact, gateway_filter, leaf_links
@@ -179,8 +179,8 @@ OPENVPN_FILES = [
 def test_openvpn_takes_every_configuration_with_real_keys(machine, path, tmp_path):
     """OpenVPN has no check of its own, so it starts: in a namespace with no network, on a device that is none."""
     put(machine, tmp_path, ["/etc/vcubev/pki", "/usr/local/lib/vcubev", "/run/"])
-    for transport in render.TRANSPORTS:
-        (tmp_path / f"run/vcubev-hosts-{transport}").mkdir(parents=True)
+    for door in TOPOLOGY.hubs[0].doors:
+        (tmp_path / f"run/vcubev-hosts-{door.name}").mkdir(parents=True)
     pki = tmp_path / "etc/vcubev/pki"
     curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
     subprocess.run(

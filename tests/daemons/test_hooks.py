@@ -19,8 +19,8 @@ def hooks(tmp_path_factory):
     """The hooks with the machine's paths turned to a directory of the test; what they ask for is told, not done."""
     target = tmp_path_factory.mktemp("hooks")
     paths = {"/etc/vcubev": target, "/usr/local/lib/vcubev": target, "/run/": f"{target}/run/"}
-    for transport in render.TRANSPORTS:
-        (target / "run" / f"vcubev-hosts-{transport}").mkdir(parents=True)
+    for door in HUB.doors:
+        (target / "run" / f"vcubev-hosts-{door.name}").mkdir(parents=True)
     for path, spec in render.hub_files(HUB, OVERLAY, "203.0.113.1").items():
         if path.startswith((render.HOOKS, "/etc/vcubev/overlay.env")):
             content = spec.content

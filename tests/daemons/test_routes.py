@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -14,8 +15,8 @@ from tests.agents.loading import load
 from tests.rendering import ROOT, TOPOLOGY
 
 TEMPLATES = ROOT / "components" / "templates"
-HUB = TOPOLOGY.hubs[0]
-DEVICES = load("routes").DEVICES
+HUB = replace(TOPOLOGY.hubs[0], processes=3)
+DEVICES = [f"hosts-{door.name}" for door in HUB.doors]
 HIGHEST = load("bird").HIGHEST_NUMBER
 os.environ["PATH"] += ":/usr/sbin:/sbin"  # where Debian keeps `ip`, out of a plain user's PATH
 NAMESPACES = ["--user", "--net"]
@@ -33,7 +34,10 @@ class Machine:
         (directory / "hub.json").write_text(
             render.hub_files(HUB, TOPOLOGY.overlay, "203.0.113.1")["/etc/vcubev/hub.json"].content
         )
-        for source in ("agents/routes.py", "agents/bird.py", "agents/notify.py", "agents/plan.py", "hooks/ask-routes"):
+        for device in DEVICES:
+            (directory / f"{device}.conf").touch()
+        agents = [f"agents/{part}.py" for part in ("routes", "doors", "bird", "notify", "plan")]
+        for source in (*agents, "hooks/ask-routes"):
             text = (TEMPLATES / source).read_text()
             for old, new in paths.items():
                 text = text.replace(f'"{old}', f'"{new}')

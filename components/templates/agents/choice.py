@@ -20,6 +20,7 @@ PATIENCE_SECONDS = 10  # a spare stays so long with a hub that is not fit: it ma
 RETRY_SECONDS, MOST_RETRY_SECONDS = 15, 240  # until a hub that failed is tried again
 REBALANCE_SECONDS = 20  # between two moves of the spare to a better hub
 UDP_RETRY_SECONDS = 60  # where UDP seems blocked
+HOME_SECONDS = 600  # a hub's process that failed this host is tried first again after so long
 NEARER = 0.7  # another site's hub must be that much nearer for a tunnel to move to it
 
 
@@ -30,6 +31,7 @@ class Open:
     path: int
     hub: Hub
     transport: str
+    turn: int = 0  # which of the hub's processes, counted from this host's own
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,8 @@ class Use:
 class Choice:
     """Decides; whoever calls `step` does what it returns."""
 
-    def __init__(self, host: str, site: str) -> None:
-        self.host, self.site = host, site
+    def __init__(self, host: str, site: str, seat: int = 0) -> None:
+        self.host, self.site, self.seat = host, site, seat
         self.paths = {1: Path(1), 2: Path(2)}
         self.active: int | None = None
         self.switches = 0
@@ -54,6 +56,7 @@ class Choice:
         self._left_for_loss = -math.inf
         self._avoided: dict[tuple[int, str], tuple[float, float]] = {}  # (hub, transport) -> (until, length)
         self._failures: dict[tuple[int, str], tuple[float, int]] = {}  # -> (last, how many)
+        self._turns: dict[int, tuple[float, int]] = {}  # hub -> (last failure by UDP, which process is next)
         self._udp_failures = 0
         self._udp_tried = -math.inf
         self._rebalanced = -math.inf
@@ -67,7 +70,8 @@ class Choice:
         for path in self.paths.values():
             if path.hub is not None and path.hub.id in self.hubs:
                 known = self.hubs[path.hub.id]
-                path.stale |= known.door(path.transport) != path.hub.door(path.transport)
+                way = (path.transport, self.seat, path.turn)
+                path.stale |= known.door(*way) != path.hub.door(*way)
                 path.hub = known
 
     def heard(self, now: float, path: int, rtt_seconds: float | None, fit: bool) -> None:
@@ -247,12 +251,16 @@ class Choice:
         spread = 1 + 0.5 * int.from_bytes(_weight(self.host, path.hub)[:2], "big") / 65536
         self._avoided[key] = (now + length * spread, length)
         if path.transport == "udp" and path.unfit_since == math.inf:
+            # It may be one of the hub's processes that is dead, and not the hub.
+            self._turns[path.hub.id] = (now, path.turn + 1)
             self._udp_failures += 1
             self._udp_tried = now
 
     def _open(self, now: float, path: Path, hub: Hub, transport: str) -> Open:
-        path.open(now, hub, transport)
-        return Open(path.number, hub, transport)
+        failed, turn = self._turns.get(hub.id, (-math.inf, 0))
+        turn = turn if transport == "udp" and now - failed < HOME_SECONDS else 0
+        path.open(now, hub, transport, turn)
+        return Open(path.number, hub, transport, turn)
 
 
 def _weight(host: str, hub: Hub) -> bytes:

@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import pathlib
+import re
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import counters
+import doors
 from bird import HIGHEST_NUMBER, Bird, numbers
 from ends import Ends
 from metrics import FILE, WRITE_SECONDS, end_samples, filter_samples, page, replace, sample
@@ -31,7 +33,8 @@ HUBS = pathlib.Path("/etc/vcubev/hubs")
 RUN = pathlib.Path("/run/vcubev-hub")
 STATE = RUN / "state.json"
 DRAINING = (pathlib.Path("/var/lib/vcubev/draining"), RUN / "leaving", RUN / "rolling")
-DEVICES = {"udp": "hosts-udp", "tcp": "hosts-tcp"}
+TRANSPORTS = ("udp", "tcp")
+BY_DEVICE = re.compile(r"\bdev (hosts-[a-z0-9]+)")
 LONGEST_QUESTION = 512
 LOOK_SECONDS = 0.1
 BIRD_SECONDS = 0.5  # between two looks at the routing sessions
@@ -75,7 +78,7 @@ class Hub:
         self._served = False  # it has been fit since this BIRD began: a session more or less is no joining
         self._next_bird = 0.0
         self._counts = (0, 0)
-        self._transports = dict.fromkeys(DEVICES, 0)
+        self._doors: dict[str, int] = {}  # device -> how many hosts have a tunnel by it
         self._written, self._next_page = {}, 0.0
 
     def look(self) -> None:
@@ -137,7 +140,8 @@ class Hub:
         # Of the lines that BIRD marks with a star, those of this hub's own hosts are preferred here.
         answer = self.bird.ask("show route table master4 protocol hosts_kernel4") or ""
         lines = [line for line in answer.splitlines() if "[hosts_kernel4" in line]
-        self._transports = {name: answer.count(f"dev {device}") for name, device in DEVICES.items()}
+        by = BY_DEVICE.findall(answer)
+        self._doors = {device: by.count(device) for device in doors.devices()}
         return sum(" * (" in line for line in lines), len(lines)
 
     def _load_hubs(self) -> None:
@@ -159,7 +163,11 @@ class Hub:
             "carried": carried,
             "sessions": self.sessions,
             "peers": self.peers,
-            "transports": self._transports,
+            "transports": {
+                name: sum(count for device, count in self._doors.items() if doors.transport(device) == name)
+                for name in TRANSPORTS
+            },
+            "doors": {device.removeprefix("hosts-"): count for device, count in self._doors.items()},
             "links": self.links,
             "ends": self.ends.ends,
             "counted": self.counted,
@@ -178,7 +186,10 @@ class Hub:
             sample("vcubev_hub_draining", state["draining"]),
             sample("vcubev_revoked_certificates", self.ends.revoked),
             *(sample("vcubev_hub_hosts", state[kind], kind=kind) for kind in ("carried", "preferred")),
-            *(sample("vcubev_hub_openvpn_sessions", n, transport=name) for name, n in state["transports"].items()),
+            *(
+                sample("vcubev_hub_openvpn_sessions", count, transport=doors.transport(device), door=device[6:])
+                for device, count in self._doors.items()
+            ),
             *(sample("vcubev_hub_sessions", state[kind], kind=kind) for kind in ("peers", "sessions")),
             *end_samples(state["ends"]),
             *filter_samples(state["counted"]),

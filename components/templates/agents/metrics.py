@@ -18,7 +18,7 @@ KINDS = {
     "vcubev_hub_fit": (GAUGE, "Whether this hub takes hosts."),
     "vcubev_hub_draining": (GAUGE, "Whether this hub is drained: hosts leave it, since somebody wants them to."),
     "vcubev_hub_hosts": (GAUGE, "Hosts with a tunnel to this hub (carried), and with their traffic by it (preferred)."),
-    "vcubev_hub_openvpn_sessions": (GAUGE, "OpenVPN sessions of hosts, by transport."),
+    "vcubev_hub_openvpn_sessions": (GAUGE, "OpenVPN sessions of hosts, by transport and process (door)."),
     "vcubev_hub_sessions": (GAUGE, "Routing sessions that are up, of those to all other hubs (peers)."),
     "vcubev_link_bgp_up": (GAUGE, "Whether the BGP session with another hub is established."),
     "vcubev_link_bfd_up": (GAUGE, "Whether BFD sees the other hub."),

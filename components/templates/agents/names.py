@@ -15,12 +15,12 @@ import time
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import doors
 from live import Live
 from plan import ipv6_of, place
 from table import Named, Table, lines, member, messages, of_certificate, told
 
 CONFIG = pathlib.Path("/etc/vcubev/names.json")
-SESSIONS = [pathlib.Path(f"/run/vcubev-hosts-{transport}") for transport in ("udp", "tcp")]
 HOSTS = pathlib.Path("/run/vcubev-names/hosts")
 LEFT = ".names"  # what client-connect leaves: ADDRESS.names
 LOOK_SECONDS = 0.2
@@ -50,7 +50,7 @@ class Names:
         self._started = time.monotonic()
         self._stale = True  # the kernel's routes have changed
         self._next_routes = self._next_whole_look = self._tell_at = 0.0
-        self._seen: list[int] = []
+        self._seen: list[tuple[str, int]] = []
         self._asked: set[IPv4Address] = set()
         self._answered: dict[IPv4Address, float] = {}
         self._again: dict[IPv4Address, float] = {}
@@ -72,13 +72,14 @@ class Names:
 
     def _look_at_sessions(self, now: float) -> set[IPv4Address]:
         """Return the hosts that came, or have other names now."""
-        seen = [directory.stat().st_mtime_ns if directory.exists() else 0 for directory in SESSIONS]
+        directories = [doors.sessions(device) for device in doors.devices()]
+        seen = [(each.name, each.stat().st_mtime_ns if each.exists() else 0) for each in directories]
         if seen == self._seen and now < self._next_whole_look:
             return set()
         self._next_whole_look = now + WHOLE_LOOK_SECONDS
         own: dict[IPv4Address, Named] = {}
         whole = True
-        for directory in SESSIONS:
+        for directory in directories:
             for path in directory.glob(f"*{LEFT}"):
                 text = ""
                 with contextlib.suppress(OSError):  # it goes while this looks

@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import time
+from ipaddress import IPv4Address
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from choice import Choice, Open, Use
@@ -45,7 +46,7 @@ class Agent:
 
     def __init__(self) -> None:
         self.config = json.loads(CONFIG.read_text())
-        self.choice = Choice(self.config["host"], self.config["site"])
+        self.choice = Choice(self.config["host"], self.config["site"], int(IPv4Address(self.config["ipv4"])))
         self._probers: dict[int, asyncio.Task] = {}
         self._awaited: dict[int, pathlib.Path] = {}  # path -> what is there when the tunnel before has ended
         self._own_seen: list = []
@@ -85,7 +86,7 @@ class Agent:
             for number, path in state["paths"].items():
                 hub = next((hub for hub in self.choice.hubs.values() if hub.key == path["hub"]), None)
                 if hub is not None and (RUN / f"{number}.conf").exists():
-                    self.choice.paths[int(number)].open(now, hub, path["transport"])
+                    self.choice.paths[int(number)].open(now, hub, path["transport"], path.get("turn", 0))
                     self._probe(int(number), hub)
             self.choice.switches, self._number = state["switches"], state["number"]
             if state["active"] is not None and self.choice.paths[state["active"]].hub is not None:
@@ -130,7 +131,8 @@ class Agent:
         print(f"path {number}: to hub {hub.key} by {action.transport}", flush=True)
         draft = RUN / f"{number}.conf.new"
         started = pathlib.Path(STARTED.format(path=number, mark=time.monotonic_ns()))
-        draft.write_text("\n".join([*tunnel_lines(number, hub, action.transport), f"writepid {started}"]) + "\n")
+        lines = tunnel_lines(number, hub, action.transport, self.choice.seat, action.turn)
+        draft.write_text("\n".join([*lines, f"writepid {started}"]) + "\n")
         draft.replace(RUN / f"{number}.conf")
         self._awaited[number] = started
         turn(number)

@@ -19,17 +19,16 @@ import sys
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import doors
 from bird import HIGHEST_NUMBER
 from notify import ready
 from plan import ipv6_of, place
 
 CONFIG = pathlib.Path("/etc/vcubev/hub.json")
 SOCKET = pathlib.Path("/run/vcubev-routes/socket")
-RUN = pathlib.Path("/run")
-DEVICES = ("hosts-udp", "hosts-tcp")
-REQUEST = re.compile(rf"add (\S+) ({'|'.join(DEVICES)}) ([1-9][0-9]{{0,4}})|del (\S+) ({'|'.join(DEVICES)})")
+REQUEST = re.compile(r"add (\S+) (hosts-[a-z0-9]+) ([1-9][0-9]{0,4})|del (\S+) (hosts-[a-z0-9]+)")
 LONGEST_REQUEST = 100
-WAITING = 64  # requests that wait for their turn: each of OpenVPN's two daemons has one at a time
+WAITING = 64  # requests that wait for their turn: each of OpenVPN's daemons has one at a time
 PATIENCE_SECONDS = 0.2  # whoever connects and says nothing holds up the others for so long
 MOST_ROUTES = 16  # that one host can have by mistake: a request ends
 PROTOCOL = 99  # marks these routes in the table
@@ -111,6 +110,8 @@ class Routes:
         if asked is None:
             raise ValueError("it is none of the two requests")
         added, device, number, removed, left = asked.groups()
+        if (device or left) not in doors.devices():
+            raise ValueError("it is no device of hosts")
         addresses = self._both(added or removed)
         if removed:
             for address in addresses:
@@ -153,7 +154,7 @@ class Routes:
         """
         for route in json.loads(shown):
             # The hooks keep a file for each host that is connected.
-            if route["dev"] in DEVICES and not (RUN / f"vcubev-{route['dev']}" / route["dst"]).exists():
+            if route["dev"] in doors.devices() and not (doors.sessions(route["dev"]) / route["dst"]).exists():
                 print(f"{route['dst']} went by {route['dev']}", flush=True)
                 self.answer(f"del {route['dst']} {route['dev']}".encode())
 

@@ -77,6 +77,7 @@ class Telling:
             str(path.number): {
                 "hub": path.hub.key if path.hub else None,
                 "transport": path.transport,
+                "turn": path.turn,
                 "alive": path.works(now),
                 "fit": path.fit,
                 "stale": path.stale,

@@ -1,12 +1,15 @@
 """A host's tunnels as their probes show them: silence, loss, what is more than chance. Pure: no clock, no network."""
 
+import hashlib
 import math
 import re
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, ip_address
 
 NAME = "[a-z]([a-z0-9-]{0,18}[a-z0-9])?"  # as the stack file's
+MOST_PORTS = 16  # of one hub
 PROBE_SECONDS = 0.1
 # Probes lost in a row: 3 on a clean path, more on one that loses packets, so that chance alone moves nobody: n such
 # that loss ** n is below one in a million.
@@ -36,21 +39,39 @@ class Hub:
     endpoint: str  # on the underlay
     port: int
     tcp_port: int
+    # By UDP as well: a hub has a process on each. Left out by a hub that has one, or that has never heard of more.
+    more_ports: Sequence[int] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "more_ports", tuple(self.more_ports))
         ip_address(self.endpoint), IPv4Address(self.ipv4)
         names = all(re.fullmatch(NAME, name) for name in (self.site, self.name))
-        numbers = all(type(number) is int and 0 < number < 65_536 for number in (self.id, self.port, self.tcp_port))
-        if not (names and numbers):
+        numbers = all(type(number) is int and 0 < number < 65_536 for number in (self.id, *self._ports))
+        if not (names and numbers and len(self._ports) <= MOST_PORTS):
             raise ValueError(f"no hub: {self}")
 
     @property
     def key(self) -> str:
         return f"{self.site}/{self.name}"
 
-    def door(self, transport: str) -> tuple[str, int]:
-        """Return the address and the port at which hosts come in."""
-        return self.endpoint, self.port if transport == "udp" else self.tcp_port
+    @property
+    def _ports(self) -> tuple[int, ...]:
+        return (self.port, self.tcp_port, *self.more_ports)
+
+    def door(self, transport: str, seat: int = 0, turn: int = 0) -> tuple[str, int]:
+        """Return the address and the port at which a host comes in.
+
+        Args:
+            seat: The host's own number, its address: by it hosts spread over a hub's processes.
+            turn: 0 for the host's own process. Others come after it in an order of the host's own, so that the hosts
+                of a process that has died spread over all others.
+        """
+        if transport != "udp":
+            return self.endpoint, self.tcp_port
+        ports = [self.port, *self.more_ports]
+        own = ports.pop(seat % len(ports))
+        ports.sort(key=lambda port: hashlib.sha256(f"{seat}|{port}".encode()).digest())
+        return self.endpoint, [own, *ports][turn % (len(ports) + 1)]
 
 
 @dataclass(frozen=True)
@@ -68,6 +89,7 @@ class Path:
     number: int
     hub: Hub | None = None
     transport: str = "udp"
+    turn: int = 0  # which of the hub's processes, counted from the host's own
     opened: float = -math.inf
     answered: float = -math.inf  # the last answer
     fit: bool = True  # as the last answer said
@@ -79,8 +101,8 @@ class Path:
     loss: float = 0.0  # share of the probes that brought no answer, up to the last one that did
     patience: float = FEWEST_MISSES * PROBE_SECONDS
 
-    def open(self, now: float, hub: Hub, transport: str) -> None:
-        self.hub, self.transport, self.opened, self.answered = hub, transport, now, -math.inf
+    def open(self, now: float, hub: Hub, transport: str, turn: int = 0) -> None:
+        self.hub, self.transport, self.turn, self.opened, self.answered = hub, transport, turn, now, -math.inf
         self.fit, self.unfit_since, self.troubled, self.stale = True, math.inf, now, False
         self.answers.clear()
         self.rtt_seconds, self.loss, self.patience = math.inf, 0.0, FEWEST_MISSES * PROBE_SECONDS
@@ -130,10 +152,15 @@ def much_worse(current: Path, other: Path) -> bool:
     return current.loss - other.loss > MUCH_WORSE + DEVIATIONS * deviation
 
 
-def tunnel_lines(number: int, hub: Hub, transport: str) -> list[str]:
+def tunnel_lines(number: int, hub: Hub, transport: str, seat: int = 0, turn: int = 0) -> list[str]:
     """Return what /etc/vcubev/path.conf leaves open: OpenVPN's options for a tunnel to one hub."""
-    by = {
-        "udp": ["proto udp4", f"remote {hub.endpoint} {hub.port}", "fast-io", "explicit-exit-notify 1"],
-        "tcp": ["proto tcp4-client", f"remote {hub.endpoint} {hub.tcp_port}"],
-    }
-    return [f"dev path{number}", *by[transport], f"verify-x509-name hub.{hub.site}.{hub.name} name"]
+    endpoint, port = hub.door(transport, seat, turn)
+    by = {"udp": ["proto udp4", "fast-io", "explicit-exit-notify 1"], "tcp": ["proto tcp4-client"]}
+    protocol, *more = by[transport]
+    return [
+        f"dev path{number}",
+        protocol,
+        f"remote {endpoint} {port}",
+        *more,
+        f"verify-x509-name hub.{hub.site}.{hub.name} name",
+    ]

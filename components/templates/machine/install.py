@@ -21,6 +21,7 @@ from packet_filter import try_filter
 
 BUNDLES = pathlib.Path("/var/lib/vcubev/bundles")
 DRAIN = "/usr/local/lib/vcubev/drain"
+DOORS = "vcubev-hosts@"  # units by which hosts come in
 CHECKS = {"/etc/bird/bird.conf": ["bird", "-p", "-c"]}
 MAIN_BUNDLES = ("hub", "host")  # bring that file, without which its parts have nothing to load
 FILTER_FILES = (FILTER, "/etc/vcubev/services/*", "/etc/vcubev/doors/*")
@@ -78,10 +79,15 @@ def covered(action, actions, started):
 
 
 @contextlib.contextmanager
-def rolled(bundle, actions, started):
-    """Restart what a hub's hosts depend on only when they have left, and end when their tunnels are back."""
-    carries = not any(unit.startswith("vcubev-hosts@") for unit in started)
-    if not (bundle["rolling"] and carries and any(action.startswith("restart ") for action in actions)):
+def rolled(bundle, actions, started, before):
+    """Restart what a hub's hosts depend on only when they have left, and end when their tunnels are back.
+
+    Args:
+        before: The units that this bundle had; one that is new carries nobody yet.
+    """
+    doors = {unit for unit in before if unit.startswith(DOORS)}
+    hurts = not doors <= {*bundle["units"]} or any(action.startswith("restart ") for action in actions)
+    if not (bundle["rolling"] and hurts and doors and not doors & {*started}):
         yield
         return
     carried = subprocess.run([DRAIN, "carried"], capture_output=True, text=True).stdout.strip() or "0"
@@ -175,7 +181,8 @@ def install(bundle):
         run("systemctl", "daemon-reload")
     if USERS in changed:  # before the units that run as them
         run("systemd-sysusers", USERS)
-    for unit in (unit for unit in old["units"] if unit not in bundle["units"]):
+    left = [unit for unit in old["units"] if unit not in bundle["units"]]
+    for unit in (unit for unit in left if not unit.startswith(DOORS)):
         subprocess.run(["systemctl", "disable", "--now", unit], capture_output=True)
     started = []
     for unit in bundle["units"]:
@@ -186,8 +193,12 @@ def install(bundle):
         run("sysctl", "-q", "-p", SETTINGS)
     actions = [a for p in changed for a in kept[p]] + [a for p in gone for a in old["files"][p]]
     # The packet filter is loaded by now.
-    todo = [a for a in dict.fromkeys(actions) if a != LOAD_FILTER and not covered(a, actions, started)]
-    with rolled(bundle, todo, started):
+    gone_with = tuple(left) or ("\0",)
+    actions = [a for a in dict.fromkeys(actions) if a != LOAD_FILTER and not a.endswith(gone_with)]
+    todo = [a for a in actions if not covered(a, actions, started)]
+    with rolled(bundle, todo, started, old["units"]):
+        for unit in (unit for unit in left if unit.startswith(DOORS)):
+            subprocess.run(["systemctl", "disable", "--now", unit], capture_output=True)
         act(todo)
     write(str(BUNDLES / f"{bundle['name']}.json"), {"content": manifest, "mode": "0600"})
     unfinished.unlink()

@@ -23,6 +23,7 @@ MOST = {
     "vcubev-turn@": 0.7,
     "vcubev-leave": 1.6,
     "vcubev-net": 2.2,
+    "vcubev-offload": 2.2,
     "bird": 2.9,
 }
 RIGHTS = {
@@ -40,9 +41,10 @@ RIGHTS = {
     "vcubev-turn@": (),
     "vcubev-leave": ("net_raw",),
     "vcubev-net": ("net_admin",),
+    "vcubev-offload": ("net_admin",),
 }
 # BIRD becomes its own user by itself.
-ROOT_ONLY_WHERE_IT_MUST_BE = {"vcubev-turn@", "vcubev-net", "vcubev-lookup", "bird"}
+ROOT_ONLY_WHERE_IT_MUST_BE = {"vcubev-turn@", "vcubev-net", "vcubev-offload", "vcubev-lookup", "bird"}
 
 
 def named(unit):
