@@ -23,7 +23,7 @@ MOST = {
     "vcubev-turn@": 0.7,
     "vcubev-leave": 1.6,
     "vcubev-net": 2.2,
-    "vcubev-offload": 2.2,
+    "vcubev-offload": 2.0,
     "bird": 2.9,
 }
 RIGHTS = {
