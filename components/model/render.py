@@ -34,7 +34,6 @@ HOST_UNITS = (
     "vcubev-lookup.service",
     "vcubev-resolver.service",
     "vcubev-lookup.path",
-    OFFLOAD_UNIT,
 )
 
 METRICS_UNITS = ("vcubev-metrics.service",)
@@ -94,6 +93,8 @@ def hub_files(
         f"{HOOKS}/routes.py": copied("agents/routes.py", "0644", routes),
         f"{UNITS}/vcubev-routes.service": rendered("systemd/vcubev-routes.service.j2", {}, routes),
         f"{UNITS}/vcubev-hub.service": rendered("systemd/vcubev-hub.service.j2", {}, agent),
+        f"{HOOKS}/probe-offload": copied("hooks/probe-offload"),
+        f"{UNITS}/{OFFLOAD_UNIT}": rendered("systemd/vcubev-offload.service.j2", {}),
         f"{UNITS}/vcubev-leave.service": rendered("systemd/vcubev-leave.service.j2", {}),
         "/etc/bird/bird.conf": rendered("bird/bird.conf.j2", values, ("reload bird.service",)),
         # BIRD refuses to include from a directory that is not there.
@@ -261,8 +262,6 @@ def _network(kind: str, values: dict[str, object]) -> dict[str, FileSpec]:
         f"{UNITS}/vcubev-net.service": rendered("systemd/vcubev-net.service.j2", {}, restart),
         f"{HOOKS}/net-up": copied(f"hooks/{kind}-net-up", on_change=restart),
         f"{HOOKS}/net-down": copied(f"hooks/{kind}-net-down"),
-        f"{HOOKS}/probe-offload": copied("hooks/probe-offload", on_change=(f"restart {OFFLOAD_UNIT}",)),
-        f"{UNITS}/{OFFLOAD_UNIT}": rendered("systemd/vcubev-offload.service.j2", {}, (f"restart {OFFLOAD_UNIT}",)),
     }
 
 

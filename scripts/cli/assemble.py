@@ -173,7 +173,7 @@ def _hub(member: Member, answer: Answer, sights: set[bool], moment: float) -> Hu
         return Hub(**own, state=DOWN, why="it answers nobody")
     if silent := _silent(answer):
         # What it said last is no longer so.
-        return Hub(**own, state=UNFIT, why=silent, **_facts(answer.facts))
+        return Hub(**own, state=UNFIT, why=silent, offload=_offload(answer.facts), **_facts(answer.facts))
     state = answer.state or {}
     draining, fit, ends = bool(state.get("draining")), bool(state.get("fit")), state.get("ends", {})
     return Hub(
@@ -192,6 +192,7 @@ def _hub(member: Member, answer: Answer, sights: set[bool], moment: float) -> Hu
         certificate_ends=iso(ends.get("certificate")),
         revocation_list_ends=iso(ends.get("revocation_list")),
         counters=_counters(state),
+        offload=_offload(answer.facts),
         **_facts(answer.facts),
     )
 
@@ -202,16 +203,26 @@ def _facts(printed: list[str]) -> dict[str, Any]:
         return {}
     openvpn = next((found[1] for line in printed if (found := VERSION.match(line)) and "OpenVPN" in line), "")
     bird = next((found[1] for line in printed if (found := VERSION.match(line)) and "BIRD" in line), "")
-    device = offload = None
+    device = None
+    with contextlib.suppress(LookupError, TypeError):
+        device = _told(printed, list)[-1][0]["linkinfo"]["info_kind"]
+    return {"versions": Versions(openvpn, bird, printed[0]), "dco": device and device.startswith("ovpn")}
+
+
+def _offload(printed: list[str]) -> Offload | None:
+    with contextlib.suppress(LookupError):
+        told = _told(printed, dict)[-1]
+        return Offload(str(told["kernel"]), bool(told["openvpn"]))
+    return None
+
+
+def _told(printed: list[str], kind: type) -> list[Any]:
+    """Return what is JSON of one kind in what FACTS printed."""
+    found = []
     for line in printed:
-        with contextlib.suppress(ValueError, LookupError, TypeError):
-            told = json.loads(line)
-            if isinstance(told, list):
-                device = told[0]["linkinfo"]["info_kind"]
-            elif isinstance(told, dict):
-                offload = Offload(str(told["kernel"]), bool(told["openvpn"]))
-    moved = device and device.startswith("ovpn")
-    return {"versions": Versions(openvpn, bird, printed[0]), "dco": moved, "offload": offload}
+        with contextlib.suppress(ValueError):
+            found.append(json.loads(line))
+    return [one for one in found if isinstance(one, kind) and one]
 
 
 def _counters(state: Mapping[str, Any]) -> Counters | None:

@@ -31,7 +31,7 @@ class Versions:
 
 @dataclass(frozen=True)
 class Offload:
-    """What there is for the kernel to move OpenVPN's packets (DCO), as the machine found at its start."""
+    """What there is for the kernel to move OpenVPN's packets (DCO), as the hub found at its start."""
 
     kernel: str  # "ovpn-dco", which OpenVPN 2.6 can use, "ovpn", which 2.7 can, or ""
     openvpn: bool  # was built to ask the kernel
@@ -128,7 +128,6 @@ class Host:
     paths: list[Path] = field(default_factory=list)
     rival: bool | None = None  # another machine has its identity
     dco: bool | None = None
-    offload: Offload | None = None
     versions: Versions | None = None
     counters: Counters | None = None
     certificate_ends: str | None = None

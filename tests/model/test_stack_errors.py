@@ -82,6 +82,14 @@ WRONG = {
     "port out of range": ((*OREGON, "hubs", "a", "port", 70000), "sites.oregon.hubs.a.port", "1-65535"),
     "port of SSH": ((*OREGON, "hubs", "a", "port", 22), "sites.oregon.hubs.a.port", "SSH"),
     "port of links": ((*OREGON, "hubs", "a", "port", 20001), "sites.oregon.hubs.a.port", "links"),
+    "port of claims": ((*OREGON, "hubs", "a", "port", 1195), "sites.oregon.hubs.a.port", "claims"),
+    "no process": ((*OREGON, "hubs", "a", "processes", 0), "sites.oregon.hubs.a.processes", "1-8"),
+    "more processes than it may have": ((*OREGON, "hubs", "a", "processes", 9), "sites.oregon.hubs.a.processes", "1-8"),
+    "processes beyond the last port": (
+        (*OREGON, "hubs", "a", {"id": 1, "port": 65_534, "processes": 4}),
+        "sites.oregon.hubs.a.processes",
+        "up to 65537, and the highest is 65535",
+    ),
     "private not a truth value": (
         (*OREGON, "hosts", "web-1", "private", "yes"),
         "sites.oregon.hosts.web-1.private",

@@ -14,7 +14,7 @@ from components.model.topology import VirtualAddress
 from scripts.cli.assemble import assemble, iso
 from scripts.cli.picture import seen
 from scripts.cli.screen import age, milliseconds, screen
-from scripts.cli.snapshot import AWAY, CUT_OFF, DOWN, DRAINED, HIDDEN, UNFIT, UP, Snapshot
+from scripts.cli.snapshot import AWAY, CUT_OFF, DOWN, DRAINED, HIDDEN, UNFIT, UP, Offload, Snapshot
 from scripts.cli.stack import ROOT
 from scripts.cli.watching import changes
 from tests.scripts.seen_stack import (
@@ -219,3 +219,22 @@ def test_changes_are_told_in_words():
     assert "web-1: traffic oregon/a → paris/a (not fit)" in told and "web-1: spare paris/a → tokyo/a" in told
     assert "db-2: cut off → up" in told and "oregon/a: link to paris/a: down (Active)" in told
     assert not list(changes(after, after))
+
+
+def test_a_hub_with_several_processes_shows_each_and_what_its_kernel_could_do():
+    found = snapshot()
+    hub = of(found, "oregon/a")
+    wide = replace(hub, doors={"tcp": 0, "udp": 3, "udp2": 2}, offload=Offload("ovpn-dco", True))
+    console = Console(width=160, file=io.StringIO())
+    console.print(screen(replace(found, hubs=[wide]), 160))
+    shown = console.file.getvalue()
+    assert "5 udp (3+2)" in shown and "program (kernel has ovpn-dco)" in shown
+
+
+def test_what_a_hub_found_out_about_its_kernel_is_told_to_programs():
+    facts = ["6.18.44", "OpenVPN 2.6.14 x", '[{"linkinfo":{"info_kind":"tun"}}]', '{"kernel": "ovpn", "openvpn": true}']
+    given = answers()
+    given["oregon/a"].facts = facts
+    found = assemble("mine", inventory(), TOPOLOGY, given, NOW, MOMENT)
+    assert of(found, "oregon/a").offload == Offload("ovpn", True) and of(found, "oregon/a").dco is False
+    assert of(snapshot(), "oregon/a").offload is None, "a hub of before"
