@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -93,7 +94,7 @@ class Mesh:
         self.place, self._stack, self.hub, self.names = place, stack, hub, names
         self.doors = {door.name: door for door in hub.doors}
         self.daemons: dict[str, subprocess.Popen] = {}
-        self._hosts: dict[str, list[str]] = {}  # host -> what enters its namespace
+        self.hosts: dict[str, list[str]] = {}  # host -> the command that enters its namespace
         self._inside = self._namespace([], "--user", "--map-root-user")
         for door in self.doors:
             self.run("ip", "tuntap", "add", "dev", f"hosts-{door}", "mode", "tun")
@@ -128,8 +129,8 @@ class Mesh:
 
     def place_host(self, name: str) -> None:
         """Give a host a namespace of its own, with a wire to the hub and its address in the overlay."""
-        number = len(self._hosts)
-        inside = self._hosts[name] = self._namespace(self._inside)
+        number = len(self.hosts)
+        inside = self.hosts[name] = self._namespace(self._inside)
         holder, wire = inside[1].partition("=")[2], f"wire{number}"
         self.run("ip", "link", "add", wire, "type", "veth", "peer", "name", "eth0", "netns", holder)
         self.run("ip", "address", "add", f"198.18.{number}.0/31", "dev", wire)
@@ -192,12 +193,12 @@ class Mesh:
 
     def run(self, *command: object, host: str = "") -> subprocess.CompletedProcess[str]:
         """Run a program on the hub, or on a host."""
-        inside = self._hosts.get(host, self._inside)
+        inside = self.hosts.get(host, self._inside)
         return subprocess.run([*inside, *map(str, command)], capture_output=True, text=True, timeout=20)
 
     def start(self, log: str, *command: object, host: str = "") -> Path:
         """Start a daemon; return its log."""
-        file, inside = self.path(f"/{log}.log"), self._hosts.get(host, self._inside)
+        file, inside = self.path(f"/{log}.log"), self.hosts.get(host, self._inside)
         process = subprocess.Popen([*inside, *map(str, command)], stdout=file.open("w"), stderr=subprocess.STDOUT)
         self._stack.callback(process.wait)
         self._stack.callback(process.terminate)
@@ -211,17 +212,21 @@ class Mesh:
         log = self.start(door, *command, "--tls-crypt-v2", pki / "tls-crypt-v2.key", "force-cookie")
         return log
 
-    def connect(self, name: str, door: str, attempt: int = 1) -> Path:
-        """Start a host's client, which stays at one door."""
+    def connect(self, name: str, door: str, attempt: int = 1, more: Sequence[str] = ()) -> Path:
+        """Start a host's client, which stays at one door.
+
+        Args:
+            more: Options of OpenVPN's.
+        """
         home, at = self.path(f"/{name}"), self.doors[door]
         device = f"{name}{door}{attempt}"
         client = f"--client --nobind --dev {device} --dev-type tun --ifconfig-noexec --route-noexec"
         words = "--verb 3 --tls-version-min 1.3 --remote-cert-tls server --connect-retry 1 1 --connect-retry-max 2"
         keys = ["--ca", self.path(TRUSTED) / "ca.pem", "--cert", home / "certificate.pem", "--key", home / "key.pem"]
-        address = f"198.18.{list(self._hosts).index(name)}.0" if name in self._hosts else "127.0.0.1"
+        address = f"198.18.{list(self.hosts).index(name)}.0" if name in self.hosts else "127.0.0.1"
         way = ["--remote", address, at.port, PROTOCOLS[at.transport], "--tls-crypt-v2", home / "channel.key"]
         log = f"{name}-{door}-{attempt}"
-        return self.start(log, "openvpn", *client.split(), *words.split(), *keys, *way, host=name)
+        return self.start(log, "openvpn", *client.split(), *words.split(), *keys, *way, *more, host=name)
 
     def use(self, name: str, door: str, attempt: int = 1) -> None:
         """Let a host send by one of its tunnels."""

@@ -10,6 +10,7 @@ from scripts.cli import __main__ as cli
 from scripts.cli import doctor_command
 from scripts.cli import stack as stacks
 from scripts.cli.doctor.examined import Trouble
+from scripts.cli.doctor.network import OWN_DEVICES
 from scripts.cli.doctor.stack import half_installed, half_run
 from tests.agents.loading import load
 from tests.scripts.healthy import seen
@@ -116,3 +117,8 @@ def test_the_exit_code_says_whether_there_is_trouble(typed, monkeypatch):
     assert told["well"] is False and told["troubles"][0]["cures"] == ["vcubev x"]
     monkeypatch.setattr(stacks.Stack, "exists", lambda self: False)
     assert typed([]).exit_code == 1
+
+
+@pytest.mark.parametrize("device", ["hosts-udp", "hosts-udp2", "hosts-udp8", "hosts-tcp"])
+def test_every_device_of_hosts_is_the_overlays_own(device):
+    assert OWN_DEVICES.fullmatch(device), "its routes would be called strange"

@@ -1,0 +1,94 @@
+"""Hubs that get a second OpenVPN process for hosts, lose one of the two, and go back to one, under traffic."""
+
+import json
+import time
+
+import pytest
+
+from tests.lab.operating import told
+from tests.lab.pinging import EVERY_WAY, pings, settle
+from tests.lab.worktree import WorkTree
+
+# A computer that is busy with other tests loses packets by itself.
+pytestmark = [pytest.mark.lab, pytest.mark.alone]
+HUBS = ("oregon-a", "paris-a")
+# Hosts with even addresses are at the first process of every hub, the others at the second.
+FIRST_ONLY = (("web-2", "10.100.2.2"), ("db-2", "10.100.1.2"))
+MOVED_SECONDS = 90
+HALF_A_SECOND = 25  # packets
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    tree = WorkTree(tmp_path_factory.mktemp("processes"), "processes")
+    with tree.standing():
+        yield tree
+
+
+def say(lab, processes):
+    for site in ("oregon", "paris"):
+        lab.edit(lambda config, site=site: config["vcubev:sites"][site]["hubs"]["a"].update(processes=processes))
+
+
+def wait_for(lab, doors):
+    """Wait until each hub tells so many sessions of each of its processes."""
+    deadline = time.monotonic() + MOVED_SECONDS
+    while True:
+        state = json.loads(lab.script("status", lab.stack, "--json").stdout)
+        if all(hub["doors"] == doors for hub in state["hubs"]):
+            return state
+        assert time.monotonic() < deadline, [hub["doors"] for hub in state["hubs"]]
+        time.sleep(2)
+
+
+def test_hosts_spread_over_a_second_process_with_no_packet_lost(lab):
+    settle(lab)
+    say(lab, 2)
+    with pings(lab, EVERY_WAY) as lost:
+        done = lab.up()
+        assert done.returncode == 0, told(done)
+        state = wait_for(lab, {"tcp": 0, "udp": 2, "udp2": 2})
+    assert lost == dict.fromkeys(EVERY_WAY, 0)
+    assert state["well"] and all(hub["transports"] == {"udp": 4, "tcp": 0} for hub in state["hubs"])
+    assert all(hub["offload"]["openvpn"] for hub in state["hubs"]), "Debian's OpenVPN is built to ask the kernel"
+    assert lab.preview() == {}
+
+
+def test_a_process_that_is_killed_on_every_hub_takes_no_host_of_the_other_along(lab):
+    settle(lab)
+    with pings(lab, FIRST_ONLY) as lost:
+        for hub in HUBS:
+            lab.lab("exec", hub, "--", "systemctl", "kill", "-s", "KILL", "vcubev-hosts@udp2")
+        time.sleep(3)
+    assert lost == dict.fromkeys(FIRST_ONLY, 0)
+    settle(lab)
+
+
+def test_a_process_that_stays_away_is_gone_round(lab):
+    settle(lab)
+    lab.lab("exec", HUBS[0], "--", "systemctl", "stop", "vcubev-hosts@udp2")
+    wait_for_one = time.monotonic() + MOVED_SECONDS
+    while True:
+        hubs = json.loads(lab.script("status", lab.stack, "--json").stdout)["hubs"]
+        doors = next(hub["doors"] for hub in hubs if hub["name"] == "oregon/a")
+        if doors == {"tcp": 0, "udp": 4, "udp2": 0}:
+            break
+        assert time.monotonic() < wait_for_one, doors
+        time.sleep(2)
+    lab.lab("exec", HUBS[0], "--", "systemctl", "start", "vcubev-hosts@udp2")
+    settle(lab)
+
+
+def test_one_process_is_enough_again(lab):
+    settle(lab)
+    say(lab, 1)
+    with pings(lab, EVERY_WAY) as lost:
+        done = lab.up()
+        assert done.returncode == 0, told(done)
+        wait_for(lab, {"tcp": 0, "udp": 4})
+    # A cloud's firewall closes the port before the hub's hosts have left it: some notice, and go by their other tunnel.
+    assert max(lost.values()) <= HALF_A_SECOND, lost
+    for hub in HUBS:
+        shown = lab.lab("exec", hub, "--", "ip", "-o", "link", "show").stdout
+        assert "hosts-udp:" in shown and "hosts-udp2" not in shown
+    assert lab.preview() == {}
