@@ -4,9 +4,12 @@ A door is there when its configuration is, so one more or one less needs no agen
 """
 
 import pathlib
+import re
 
 CONFIGS = pathlib.Path("/etc/vcubev")
 RUN = pathlib.Path("/run")
+TRANSPORTS = ("udp", "tcp")
+BY_DEVICE = re.compile(r"\bdev (hosts-[a-z0-9]+)")
 
 
 def devices() -> list[str]:
@@ -19,6 +22,20 @@ def sessions(device: str) -> pathlib.Path:
     return RUN / f"vcubev-{device}"
 
 
-def transport(device: str) -> str:
-    """Return "udp" or "tcp"."""
-    return device.removeprefix("hosts-").rstrip("0123456789")
+def transport(door: str) -> str:
+    """Return "udp" of udp, udp2, udp3, ..., and "tcp"."""
+    return door.rstrip("0123456789")
+
+
+def counted(shown: str) -> dict[str, int]:
+    """Return door -> how many hosts have come in by it.
+
+    Args:
+        shown: BIRD's routes to hosts here.
+    """
+    found = BY_DEVICE.findall(shown)
+    return {device.removeprefix("hosts-"): found.count(device) for device in devices()}
+
+
+def by_transport(counts: dict[str, int]) -> dict[str, int]:
+    return {name: sum(count for door, count in counts.items() if transport(door) == name) for name in TRANSPORTS}

@@ -12,7 +12,6 @@ import contextlib
 import hashlib
 import json
 import pathlib
-import re
 import subprocess
 import sys
 import time
@@ -33,8 +32,6 @@ HUBS = pathlib.Path("/etc/vcubev/hubs")
 RUN = pathlib.Path("/run/vcubev-hub")
 STATE = RUN / "state.json"
 DRAINING = (pathlib.Path("/var/lib/vcubev/draining"), RUN / "leaving", RUN / "rolling")
-TRANSPORTS = ("udp", "tcp")
-BY_DEVICE = re.compile(r"\bdev (hosts-[a-z0-9]+)")
 LONGEST_QUESTION = 512
 LOOK_SECONDS = 0.1
 BIRD_SECONDS = 0.5  # between two looks at the routing sessions
@@ -78,7 +75,7 @@ class Hub:
         self._served = False  # it has been fit since this BIRD began: a session more or less is no joining
         self._next_bird = 0.0
         self._counts = (0, 0)
-        self._doors: dict[str, int] = {}  # device -> how many hosts have a tunnel by it
+        self._doors: dict[str, int] = {}  # door -> how many hosts have a tunnel by it
         self._written, self._next_page = {}, 0.0
 
     def look(self) -> None:
@@ -140,8 +137,7 @@ class Hub:
         # Of the lines that BIRD marks with a star, those of this hub's own hosts are preferred here.
         answer = self.bird.ask("show route table master4 protocol hosts_kernel4") or ""
         lines = [line for line in answer.splitlines() if "[hosts_kernel4" in line]
-        by = BY_DEVICE.findall(answer)
-        self._doors = {device: by.count(device) for device in doors.devices()}
+        self._doors = doors.counted(answer)
         return sum(" * (" in line for line in lines), len(lines)
 
     def _load_hubs(self) -> None:
@@ -163,11 +159,8 @@ class Hub:
             "carried": carried,
             "sessions": self.sessions,
             "peers": self.peers,
-            "transports": {
-                name: sum(count for device, count in self._doors.items() if doors.transport(device) == name)
-                for name in TRANSPORTS
-            },
-            "doors": {device.removeprefix("hosts-"): count for device, count in self._doors.items()},
+            "transports": doors.by_transport(self._doors),
+            "doors": self._doors,
             "links": self.links,
             "ends": self.ends.ends,
             "counted": self.counted,
