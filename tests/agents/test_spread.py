@@ -132,5 +132,5 @@ def test_a_hub_tells_its_sessions_by_process(monkeypatch):
     one = object.__new__(agent.Hub)
     one.bird = SimpleNamespace(ask=lambda question: shown)
     assert one._carried() == (5, 5)
-    assert one._doors == {"hosts-tcp": 1, "hosts-udp": 1, "hosts-udp2": 3}, "hosts-udp is no part of hosts-udp2"
-    assert [agent.doors.transport(device) for device in one._doors] == ["tcp", "udp", "udp"]
+    assert one._doors == {"tcp": 1, "udp": 1, "udp2": 3}, "hosts-udp is no part of hosts-udp2"
+    assert agent.doors.by_transport(one._doors) == {"udp": 4, "tcp": 1}

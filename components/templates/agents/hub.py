@@ -180,13 +180,8 @@ class Hub:
             sample("vcubev_revoked_certificates", self.ends.revoked),
             *(sample("vcubev_hub_hosts", state[kind], kind=kind) for kind in ("carried", "preferred")),
             *(
-                sample(
-                    "vcubev_hub_openvpn_sessions",
-                    count,
-                    transport=doors.transport(device),
-                    door=device.removeprefix("hosts-"),
-                )
-                for device, count in self._doors.items()
+                sample("vcubev_hub_openvpn_sessions", count, transport=doors.transport(door), door=door)
+                for door, count in state["doors"].items()
             ),
             *(sample("vcubev_hub_sessions", state[kind], kind=kind) for kind in ("peers", "sessions")),
             *end_samples(state["ends"]),
