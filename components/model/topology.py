@@ -22,12 +22,12 @@ HOSTS_PORT = 1194  # OpenVPN's registered port (IANA)
 HOSTS_TCP_PORT = 443  # what networks that block UDP let through
 CLAIMS_PORT = 1195  # UDP, in the overlay: where a hub takes its hosts' claims
 NAMES_PORT = 1196  # UDP, in the overlay: where hubs tell each other the names of their hosts
-# OpenVPN binds a UDP port on every address of a hub, and finds it taken where another daemon has it on one of them.
+# OpenVPN binds a UDP port on every address of a hub, and does not start where another daemon has it on one of them.
 OWN_UDP_PORTS = {
     53: "the names' daemon",
     CLAIMS_PORT: "hosts' claims",
     NAMES_PORT: "what hubs tell each other of names",
-    **dict.fromkeys((3784, 3785), "BFD"),
+    **dict.fromkeys((3784, 4784), "BFD"),
     **dict.fromkeys(LINK_PORTS, "the links between hubs"),
 }
 MOST_PROCESSES = 8  # by which hosts come in by UDP: one for each core

@@ -26,10 +26,11 @@ class Hub:
         self.hosts.mkdir(parents=True)
         self.sessions.mkdir()
         files = render.hub_files(view, TOPOLOGY.overlay, "203.0.113.1")
+        (directory / "hosts-udp.conf").touch()
         (directory / "names.json").write_text(files["/etc/vcubev/names.json"].content)
-        for part in ("names.py", "live.py", "table.py", "plan.py"):
+        for part in ("names.py", "live.py", "table.py", "plan.py", "doors.py"):
             text = (AGENTS / part).read_text().replace('"/etc/vcubev', f'"{directory}')
-            text = text.replace('"/run/', f'"{directory}/run/')
+            text = text.replace('"/run', f'"{directory}/run')
             (directory / part).write_text(text)
         # The second one's user namespace is the first one's: a link may lie between two networks of one owner only.
         owner = ["unshare", "--map-root-user", "--user"] if beside is None else beside.enter("unshare")

@@ -12,14 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.agents.loading import load
 from tests.daemons.entering import NAMES, Mesh, is_in, needs_openvpn, until
 from tests.rendering import TOPOLOGY
 
 pytestmark = needs_openvpn
 HUB = replace(TOPOLOGY.hubs[0], processes=2)
 WEB_1, WEB_2 = NAMES["web-1"], NAMES["web-2"]
-doors = load("doors")
 
 
 @pytest.fixture
