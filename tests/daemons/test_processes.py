@@ -1,5 +1,6 @@
 """A hub with two OpenVPN processes for hosts, real ones: each host at one of them, one right route whatever moves."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -12,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemons.entering import NAMES, Mesh, is_in, needs_openvpn, until
+from components.model import render
+from components.model.topology import MOST_PROCESSES
+from tests.daemons.entering import NAMES, OVERLAY, Mesh, is_in, needs_openvpn, until
 from tests.rendering import TOPOLOGY
 
 pytestmark = needs_openvpn
@@ -123,3 +126,15 @@ def test_openvpn_would_not_start_where_a_hub_takes_its_hosts_claims():
     run = ["unshare", "--user", "--map-root-user", "--net", "sh", "-c", script]
     said = subprocess.run(run, capture_output=True, text=True, timeout=20).stdout
     assert "Address already in use" in said, said
+
+
+@pytest.mark.skipif(shutil.which("nft", path=f"{os.environ['PATH']}:/usr/sbin") is None, reason="no nftables")
+def test_the_packet_filter_with_all_processes_is_one_that_the_kernel_takes(tmp_path):
+    hub = replace(HUB, processes=MOST_PROCESSES)
+    file = tmp_path / "nftables.conf"
+    file.write_text(render.hub_files(hub, OVERLAY, "203.0.113.1")["/etc/nftables.conf"].content)
+    script = f"PATH=$PATH:/usr/sbin; nft -f {file} && nft -j list table inet vcubev"
+    run = ["unshare", "--user", "--map-root-user", "--net", "sh", "-c", script]
+    done = subprocess.run(run, capture_output=True, text=True, timeout=20)
+    assert done.returncode == 0, done.stderr
+    assert all(str(door.port) in done.stdout for door in hub.doors)
