@@ -133,8 +133,8 @@ def test_the_packet_filter_with_all_processes_is_one_that_the_kernel_takes(tmp_p
     hub = replace(HUB, processes=MOST_PROCESSES)
     file = tmp_path / "nftables.conf"
     file.write_text(render.hub_files(hub, OVERLAY, "203.0.113.1")["/etc/nftables.conf"].content)
-    script = f"PATH=$PATH:/usr/sbin; nft -f {file} && nft -j list table inet vcubev"
+    script = f"PATH=$PATH:/usr/sbin; nft -f {file} && nft list table inet vcubev"
     run = ["unshare", "--user", "--map-root-user", "--net", "sh", "-c", script]
     done = subprocess.run(run, capture_output=True, text=True, timeout=20)
     assert done.returncode == 0, done.stderr
-    assert all(str(door.port) in done.stdout for door in hub.doors)
+    assert "udp dport { 1194, 1197-1203, 20000-20255 } accept" in done.stdout, "nft joins neighbours"
