@@ -130,6 +130,24 @@ def test_systemd_takes_every_unit(machine, tmp_path):
     assert not wrong, "\n".join(wrong)
 
 
+@needs("systemd-analyze")
+@pytest.mark.parametrize("machine", [name for name in sorted(MACHINES) if not name.startswith("services:")])
+def test_at_a_boot_systemd_leaves_no_unit_out_for_the_order_of_others(machine, tmp_path):
+    put(machine, tmp_path)
+    units = tmp_path / "etc/systemd/system"
+    names = [
+        file.name.replace("@.", "@2.")
+        for file in units.glob("vcubev-*.*")
+        if file.is_file() and "\n[Install]\n" in file.read_text()
+    ]
+    subprocess.run(["systemctl", f"--root={tmp_path}", "enable", *names], capture_output=True, check=True)
+    # This computer's own targets, with the machine's units in them. The cycle that is found is another each time.
+    environment = {**os.environ, "SYSTEMD_UNIT_PATH": f"{units}:"}
+    command = ["systemd-analyze", "verify", "--man=no", "graphical.target"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert "ordering cycle" not in done.stderr, done.stderr
+
+
 @needs("shellcheck")
 @pytest.mark.parametrize("hook", sorted({path.name for path in HOOKS.iterdir() if path.suffix != ".j2"} - {PERL}))
 def test_shellcheck_passes_every_hook(hook):
