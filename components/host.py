@@ -88,4 +88,5 @@ class Host(ComponentResource):
         )
         after = ResourceOptions(parent=self, depends_on=[self.installed])
         self.machine.serve_metrics(name, "host", args.host, args.overlay, args.policy, after)
+        self.machine.find_nearest(name, args.host, args.overlay, args.policy, after)
         self.register_outputs({"address": str(args.host.address.ipv4)})
