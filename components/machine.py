@@ -194,9 +194,7 @@ class Machine(ComponentResource):
             render = partial(metrics_files, kind, member, overlay, policy.metrics)
             self.install(f"{name}-metrics", "metrics", render, {}, METRICS_UNITS, opts, remove=True)
 
-    def find_nearest(
-        self, name: str, host: HostView, overlay: Overlay, policy: Policy, opts: ResourceOptions
-    ) -> None:
+    def find_nearest(self, name: str, host: HostView, overlay: Overlay, policy: Policy, opts: ResourceOptions) -> None:
         """Let a host reach services at their nearest servers, each a bundle of its own beside that of the agent."""
         services = nearest_services(policy, host)
         if not services:

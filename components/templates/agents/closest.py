@@ -133,30 +133,44 @@ class Closest:
 
     def step(self, now: float) -> Move | None:
         """Return what to do now."""
-        sighted = math.inf if self._blind(now) else self._sighted
+        sighted = self._since_when(now)
         able = []
         for server in self.servers.values():
-            if server.trouble(now, sighted):
-                server.troubled = now
-            else:
+            trouble = server.trouble(now, sighted)
+            if not trouble:
                 able.append(server)
+                continue
+            server.troubled = now
+            # Until it is looked at again.
+            server.seen = server.seen and trouble != "silent"
         current = self.servers.get(self.server)
         if current in able:
             return self._nearer(now, current, able)
-        if self._waits and now - self._began < FIRST_SECONDS and not self._clear(now):
+        clear = self._clear(now) or any(server.own for server in able)
+        if self._waits and now - self._began < FIRST_SECONDS and not clear:
             return None
         reason = "first" if self._waits else "back"
         if current is not None:
             reason = current.trouble(now, sighted)
-        target = min(able, key=lambda s: (now - s.troubled < SETTLED_SECONDS and not self._waits, _far(s)), default=None)
+        target = min(
+            able, key=lambda s: (now - s.troubled < SETTLED_SECONDS and not self._waits, _far(s)), default=None
+        )
         if target is None and self.server is None:
             return None
         return self._move(now, target, reason)
 
+    def well(self, now: float) -> list[int]:
+        """Return the servers that could be chosen, as far as is known."""
+        return sorted(s.id for s in self.servers.values() if not s.trouble(now, self._since_when(now)))
+
     def lost(self, now: float) -> list[int]:
         """Return the servers that were in use and are no good now: flows to them lead nowhere."""
-        sighted = math.inf if self._blind(now) else self._sighted
-        return sorted(m for m in self.used if m not in self.servers or self.servers[m].trouble(now, sighted))
+        well = self.well(now)
+        return sorted(member for member in self.used if member not in well)
+
+    def _since_when(self, now: float) -> float:
+        """Return since when silence counts."""
+        return math.inf if self._blind(now) else self._sighted
 
     def _blind(self, now: float) -> bool:
         return self._pinged and now - self._hub_answered > FEWEST_MISSES / 2 * PING_SECONDS
