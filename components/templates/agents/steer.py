@@ -1,7 +1,7 @@
 """Lets shared addresses lead to the servers that the agent (nearest.py) chose; started for each change.
 
-What there is to lead stands in root's files, and of the agent's word only members' numbers count: so a service leads to
-hosts of its role, whatever the agent says. New connections only: the kernel keeps those that there are with their server.
+What there is to lead stands in root's files, and of the agent's word only members' numbers count: so a service leads
+to hosts of its role, whatever the agent says. New connections only: the kernel keeps the others with their server.
 """
 
 import json
