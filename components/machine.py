@@ -26,7 +26,6 @@ from components.model.boot import (
 )
 from components.model.bundle import RUN_INSTALLER, pack
 from components.model.files import FileSpec
-from components.model.nearest import NEAREST_UNITS, nearest_files, nearest_service_files, nearest_services
 from components.model.policy import Policy, Service
 from components.model.render import METRICS_UNITS, metrics_files, service_files
 from components.model.topology import SSH_PORT, BroughtMachine, HostView, HubView, Overlay
@@ -193,19 +192,6 @@ class Machine(ComponentResource):
         if policy.metrics is not None:
             render = partial(metrics_files, kind, member, overlay, policy.metrics)
             self.install(f"{name}-metrics", "metrics", render, {}, METRICS_UNITS, opts, remove=True)
-
-    def find_nearest(self, name: str, host: HostView, overlay: Overlay, policy: Policy, opts: ResourceOptions) -> None:
-        """Let a host reach services at their nearest servers, each a bundle of its own beside that of the agent."""
-        services = nearest_services(policy, host)
-        if not services:
-            return
-        agent = self.install(f"{name}-nearest", "nearest", nearest_files, {}, NEAREST_UNITS, opts, remove=True)
-        after = ResourceOptions.merge(opts, ResourceOptions(depends_on=[agent]))
-        for service in services:
-            render = partial(nearest_service_files, service, host, overlay, policy.ping)
-            self.install(
-                f"{name}-nearest-{service.name}", f"nearest-{service.name}", render, {}, (), after, remove=True
-            )
 
     @property
     def _boot_seconds(self) -> int:

@@ -15,6 +15,7 @@ STANDBYS = 2  # the nearest that are well; as many more that are not, or they co
 STANDBY_CHECKS = 5  # times as long between two checks as for the server in use
 RECHECK_SECONDS = 0.5  # after a failure that does not count yet
 SETTLED_SECONDS = 10  # a nearer server has to be well, and nearer, for so long
+MOST_SETTLED_SECONDS = 300  # ... and longer each time that it has been left for no good
 NEARER, NEARER_SECONDS = 0.7, 0.001  # it needs that share of the round trip at most, and is so much less
 FIRST_SECONDS = 2.5  # the first choice waits for the nearest's checks so long at most
 REMEMBERED = 3  # servers that were in use, whose flows may still be under way
@@ -39,6 +40,7 @@ class Closest:
         self.server: int | None = None
         self.used: list[int] = []
         self._nearer_since: dict[int, float] = {}
+        self._failures: dict[int, tuple[float, int]] = {}  # server -> (when it was last left for no good, how often)
         self._hub_answered, self._sighted = -math.inf, now
         self.know(now, set())
 
@@ -185,13 +187,22 @@ class Closest:
         found = [s for s in able if s is not current and _noticeably(s, current)]
         self._nearer_since = {s.id: self._nearer_since.get(s.id, now) for s in found}
         for server in sorted(found, key=_far):
-            if now - max(self._nearer_since[server.id], server.troubled) > SETTLED_SECONDS:
+            if now - max(self._nearer_since[server.id], server.troubled) > self._settled(now, server.id):
                 return self._move(now, server, "nearer")
         return None
+
+    def _settled(self, now: float, member: int) -> float:
+        last, count = self._failures.get(member, (-math.inf, 0))
+        if now - last > 2 * MOST_SETTLED_SECONDS:
+            return SETTLED_SECONDS
+        return min(MOST_SETTLED_SECONDS, SETTLED_SECONDS * 2 ** max(0, count - 1))
 
     def _move(self, now: float, target: Server | None, reason: str) -> Move:
         move = Move(self.server, target.id if target else None, reason)
         self._waits = False
+        if move.source is not None and reason in ("silent", "failing"):
+            last, count = self._failures.get(move.source, (-math.inf, 0))
+            self._failures[move.source] = (now, count + 1 if now - last < MOST_SETTLED_SECONDS else 1)
         self.server, self._nearer_since = move.target, {}
         if target is not None:
             self.used = [*(m for m in self.used if m != target.id), target.id][-REMEMBERED:]
