@@ -1,5 +1,7 @@
 """Which server a host uses, in simulated time."""
 
+from itertools import pairwise
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -112,7 +114,7 @@ def test_one_that_dies_again_and_again_is_let_alone_for_longer_each_time():
         world.dead ^= {1}
         world.run(4)
     times = [at for at, move in world.moves if move.reason == "nearer"]
-    pauses = [later - at for at, later in zip(times, times[1:], strict=False)]
+    pauses = [later - at for at, later in pairwise(times)]
     assert len(times) <= 7 and pauses == sorted(pauses), pauses
 
 
