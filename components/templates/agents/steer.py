@@ -4,6 +4,7 @@ What there is to lead stands in root's files, and of the agent's word only membe
 to hosts of its role, whatever the agent says. New connections only: the kernel keeps the others with their server.
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -92,7 +93,8 @@ def read_chosen() -> dict[str, dict]:
 
 def main() -> None:
     # All that was asked until now; what comes later starts this again.
-    os.read(sys.stdin.fileno(), LONGEST_LINE)
+    with contextlib.suppress(BlockingIOError):
+        os.read(sys.stdin.fileno(), LONGEST_LINE)
     services = {file.stem: json.loads(file.read_text()) for file in sorted(SERVICES.glob("*.json"))}
     chosen = read_chosen()
     subprocess.run(["nft", "-f", "-"], input=ruleset(services, chosen), text=True, check=True)
