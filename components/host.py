@@ -98,7 +98,8 @@ class Host(ComponentResource):
         install = partial(self.machine.install, remove=True)
         services = nearest_services(args.policy, args.host)
         if services:
-            agent = install(f"{name}-nearest", "nearest", nearest_files, {}, NEAREST_UNITS, opts)
+            files = partial(nearest_files, args.overlay)
+            agent = install(f"{name}-nearest", "nearest", files, {}, NEAREST_UNITS, opts)
             opts = ResourceOptions.merge(opts, ResourceOptions(depends_on=[agent]))
         for service in services:
             bundle = f"nearest-{service.name}"

@@ -88,7 +88,7 @@ def nearest():
     }
     topology = load({**BASE, "services": services}, ("lab",))
     host = topology.hosts[1]
-    files = nearest_files()
+    files = nearest_files(topology.overlay)
     for service in nearest_services(topology.policy, host):
         files = files | nearest_service_files(service, host, topology.overlay, topology.policy.ping)
     return {f"nearest:{host.name}": files}

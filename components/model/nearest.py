@@ -46,7 +46,7 @@ def nearest_service_files(service: Service, host: HostView, overlay: Overlay, pi
     return {f"/etc/vcubev/nearest/{service.name}.json": json_file(told)}
 
 
-def nearest_files() -> dict[str, FileSpec]:
+def nearest_files(overlay: Overlay) -> dict[str, FileSpec]:
     """Return the agent that finds nearest servers, the same on every host that has such services."""
     agent = (f"restart {NEAREST_UNITS[1]}",)
     socket = NEAREST_UNITS[0]
@@ -56,5 +56,5 @@ def nearest_files() -> dict[str, FileSpec]:
         **{f"{HOOKS}/{part}": copied(f"agents/{part}", "0644") for part in STEER},
         f"{UNITS}/{socket}": rendered(f"systemd/{socket}.j2", {}, (f"restart {socket}", *agent)),
         f"{UNITS}/vcubev-steer.service": rendered("systemd/vcubev-steer.service.j2", {}),
-        f"{UNITS}/{NEAREST_UNITS[1]}": rendered("systemd/vcubev-nearest.service.j2", {}, agent),
+        f"{UNITS}/{NEAREST_UNITS[1]}": rendered("systemd/vcubev-nearest.service.j2", {"overlay": overlay}, agent),
     }
