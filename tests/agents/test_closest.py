@@ -174,6 +174,16 @@ def test_without_pings_checks_say_who_is_near_and_who_lives():
     assert world.until(lambda w: w.choice.server == 2) <= 3
 
 
+def test_without_pings_a_host_that_hears_nobody_keeps_its_server_too():
+    world = settled(pinged=False)
+    world.run(30)
+    world.hub, world.dead = False, set(RTT)
+    world.run(30)
+    world.hub, world.dead = True, set()
+    world.run(10)
+    assert world.choice.server == 1 and set(world.reasons()) <= {"first", "nearer"}
+
+
 def test_without_a_check_pings_are_all():
     world = settled(checked=False)
     assert world.choice.server == 1 and not world.checks

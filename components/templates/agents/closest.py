@@ -175,7 +175,7 @@ class Closest:
         return math.inf if self._blind(now) else self._sighted
 
     def _blind(self, now: float) -> bool:
-        return self._pinged and now - self._hub_answered > FEWEST_MISSES / 2 * PING_SECONDS
+        return now - self._hub_answered > FEWEST_MISSES / 2 * PING_SECONDS
 
     def _clear(self, now: float) -> bool:
         """Tell whether the nearest servers have all been looked at."""

@@ -121,11 +121,10 @@ class Service:
             self._tell(move)
         for member in self.closest.due(now):
             self._start(self._check(member))
-        if self.config["ping"]:
-            watched = self.closest.watched(now)
-            for period, prober in self._probers.items():
-                hub = [self.config["names"]] if period == PING_SECONDS else []
-                prober.ping([*hub, *(self._address(member) for member, every in watched.items() if every == period)])
+        watched = self.closest.watched(now)
+        for period, prober in self._probers.items():
+            hub = [self.config["names"]] if period == PING_SECONDS else []
+            prober.ping([*hub, *(self._address(member) for member, every in watched.items() if every == period)])
         return move
 
     def _tell(self, move: Move) -> None:
