@@ -24,7 +24,12 @@ while True:
         while listening:
             listening.pop().close()
     if not off and not listening:
-        listening = [socket.create_server((ipv4, {PORT})), socket.create_server((ipv6, {PORT}), family=socket.AF_INET6)]
+        try:
+            listening.append(socket.create_server((ipv4, {PORT})))
+            listening.append(socket.create_server((ipv6, {PORT}), family=socket.AF_INET6))
+        except OSError:  # its addresses may come a moment after the machine
+            while listening:
+                listening.pop().close()
     if not listening:
         time.sleep(0.05)
         continue
@@ -98,9 +103,7 @@ def start(world, name):
     host = world.hosts[name]
     told_by = {"NAME": name, "IPV4": host["ipv4"], "IPV6": host["ipv6"]}
     settings = " ".join(f"--setenv={key}={value}" for key, value in told_by.items())
-    # Its addresses may come a moment after the machine.
-    again = "--property=Restart=always --property=RestartSec=1 --property=StartLimitIntervalSec=0"
-    command = f"systemd-run --quiet --collect --unit=nearest-test {again} {settings}"
+    command = f"systemd-run --quiet --collect --unit=nearest-test {settings}"
     program = "/run/nearest-test.py"
     world.run(name, f"cat >{program} <<'END'\n{SERVE}\nEND\n{command} /usr/bin/python3 -u {program}")
 
