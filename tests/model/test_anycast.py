@@ -11,6 +11,7 @@ from components.model.errors import StackErrors
 from components.model.nearest import nearest_service_files, nearest_services
 from components.model.policy import Check, decide
 from components.model.stackfile import load
+from scripts.cli.policy import explain
 from tests.model.policy_stack import BASE
 from tests.rendering import packet_filters
 
@@ -113,3 +114,6 @@ def test_the_policy_says_that_the_shared_address_leads_to_the_nearest():
     for source, target in zip((web.ipv4, web.ipv6), topology.policy.services[0].shared, strict=True):
         verdict = decide(topology.policy, source, target, "tcp", 389)
         assert verdict.allowed and "the nearest of role ldap" in verdict.reason
+    assert "the nearest" in explain(topology, "web-1", "ldap", "389/tcp").reason
+    with pytest.raises(StackErrors, match="is no member"):
+        explain(topology, "web-1", "db", "389/tcp")
