@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from components.model.topology import Topology
+from scripts.cli.facts import facts_of, offload_of
 from scripts.cli.inventory import Inventory, Member
 from scripts.cli.reach import places
 from scripts.cli.snapshot import (
@@ -29,13 +27,13 @@ from scripts.cli.snapshot import (
     Hub,
     Link,
     Move,
-    Offload,
+    Nearest,
     Path,
     RoundTrip,
+    ServerMove,
     Site,
     Snapshot,
     Trouble,
-    Versions,
 )
 
 if TYPE_CHECKING:
@@ -43,7 +41,6 @@ if TYPE_CHECKING:
 
 SILENT_SECONDS = 20  # an agent that writes every five seconds and has not for so long is dead
 HANGING_SECONDS = 0.7  # a machine that nobody else sees either is down if it has not answered for so long
-VERSION = re.compile(r"(?:OpenVPN|BIRD version) (\S+)")
 NOTHING = "its agent says nothing"
 
 
@@ -63,7 +60,8 @@ def assemble(
         moment: Now on the clock of the answers, which is monotonic.
     """
     carried = places({name: answers[name].routes or [] for name in inventory.hubs if not answers[name].why})
-    hosts = [_host(host, answers[host.name], carried.get(host.ipv4, [])) for host in _sorted(inventory.hosts)]
+    names = {member.ipv4: member.name for member in inventory.hosts.values()}
+    hosts = [_host(host, answers[host.name], carried.get(host.ipv4, []), names) for host in _sorted(inventory.hosts)]
     hosts += _laptops(topology, carried, {host.name for host in hosts})
     sights = _sights(hosts, inventory, answers)
     hubs = [_hub(hub, answers[hub.name], sights.get(hub.name, set()), moment) for hub in _sorted(inventory.hubs)]
@@ -106,7 +104,7 @@ def _silent(answer: Answer) -> str:
     return ""
 
 
-def _host(member: Member, answer: Answer, carried: list[str]) -> Host:
+def _host(member: Member, answer: Answer, carried: list[str], names: Mapping[str, str]) -> Host:
     own = {key: getattr(member, key) for key in ("name", "site", "role", "ipv4", "ipv6", "private")}
     state, silent = answer.state or {}, _silent(answer)
     if answer.why or silent:
@@ -132,10 +130,27 @@ def _host(member: Member, answer: Answer, carried: list[str]) -> Host:
         last_move=last and Move(iso(last["at"]) or "", last["from"], last["to"], last["reason"], last["outage_ms"]),
         moves=state.get("moves", {}),
         paths=paths,
+        nearest=[_nearest(service, told, names) for service, told in sorted(answer.nearest.items())],
         rival=bool(state.get("rival")),
         certificate_ends=iso(state.get("ends", {}).get("certificate")),
         counters=_counters(state),
-        **_facts(answer.facts),
+        **facts_of(answer.facts),
+    )
+
+
+def _nearest(service: str, told: Mapping[str, Any], names: Mapping[str, str]) -> Nearest:
+    """Return which server a host uses; hosts by name where they are known."""
+    name = lambda address: address and names.get(address, address)  # noqa: E731
+    last = told.get("last_move")
+    return Nearest(
+        service,
+        told["shared"],
+        name(told["server"]),
+        told["rtt_ms"],
+        iso(told["since"]),
+        [name(address) for address in told["healthy"]],
+        last and ServerMove(iso(last["at"]) or "", name(last["from"]), name(last["to"]), last["reason"]),
+        told.get("moves", {}),
     )
 
 
@@ -173,7 +188,7 @@ def _hub(member: Member, answer: Answer, sights: set[bool], moment: float) -> Hu
         return Hub(**own, state=DOWN, why="it answers nobody")
     if silent := _silent(answer):
         # What it said last is no longer so.
-        return Hub(**own, state=UNFIT, why=silent, offload=_offload(answer.facts), **_facts(answer.facts))
+        return Hub(**own, state=UNFIT, why=silent, offload=offload_of(answer.facts), **facts_of(answer.facts))
     state = answer.state or {}
     draining, fit, ends = bool(state.get("draining")), bool(state.get("fit")), state.get("ends", {})
     return Hub(
@@ -192,37 +207,9 @@ def _hub(member: Member, answer: Answer, sights: set[bool], moment: float) -> Hu
         certificate_ends=iso(ends.get("certificate")),
         revocation_list_ends=iso(ends.get("revocation_list")),
         counters=_counters(state),
-        offload=_offload(answer.facts),
-        **_facts(answer.facts),
+        offload=offload_of(answer.facts),
+        **facts_of(answer.facts),
     )
-
-
-def _facts(printed: list[str]) -> dict[str, Any]:
-    """Read what FACTS printed."""
-    if not printed:
-        return {}
-    openvpn = next((found[1] for line in printed if (found := VERSION.match(line)) and "OpenVPN" in line), "")
-    bird = next((found[1] for line in printed if (found := VERSION.match(line)) and "BIRD" in line), "")
-    device = None
-    with contextlib.suppress(LookupError, TypeError):
-        device = _told(printed, list)[-1][0]["linkinfo"]["info_kind"]
-    return {"versions": Versions(openvpn, bird, printed[0]), "dco": device and device.startswith("ovpn")}
-
-
-def _offload(printed: list[str]) -> Offload | None:
-    with contextlib.suppress(LookupError):
-        told = _told(printed, dict)[-1]
-        return Offload(str(told["kernel"]), bool(told["openvpn"]))
-    return None
-
-
-def _told(printed: list[str], kind: type) -> list[Any]:
-    """Return what is JSON of one kind in what FACTS printed."""
-    found = []
-    for line in printed:
-        with contextlib.suppress(ValueError):
-            found.append(json.loads(line))
-    return [one for one in found if isinstance(one, kind) and one]
 
 
 def _counters(state: Mapping[str, Any]) -> Counters | None:
@@ -278,6 +265,8 @@ def _certificates(inventory: Inventory) -> Certificates:
 def _troubles(hubs: list[Hub], hosts: list[Host]) -> list[Trouble]:
     found = [Trouble(m.name, m.why or m.state) for m in (*hubs, *hosts) if m.state not in (UP, DRAINED, AWAY)]
     found += [Trouble(h.name, "another machine has its identity, and its traffic") for h in hosts if h.rival]
+    lonely = [(host.name, nearest.service) for host in hosts for nearest in host.nearest if nearest.server is None]
+    found += [Trouble(name, f"service {service} has no server that is well for it") for name, service in lonely]
     lost = {hub.name for hub in hubs if hub.state == DOWN}
     for hub in hubs:
         # A link to a hub that is down is no trouble of its own.

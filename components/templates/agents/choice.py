@@ -20,7 +20,7 @@ PATIENCE_SECONDS = 10  # a spare stays so long with a hub that is not fit: it ma
 RETRY_SECONDS, MOST_RETRY_SECONDS = 15, 240  # until a hub that failed is tried again
 REBALANCE_SECONDS = 20  # between two moves of the spare to a better hub
 UDP_RETRY_SECONDS = 60  # where UDP seems blocked
-HOME_SECONDS = 600  # a hub's process that failed this host is tried first again after so long
+HOME_SECONDS = 600  # until a process that failed is tried first again
 NEARER = 0.7  # another site's hub must be that much nearer for a tunnel to move to it
 
 
@@ -31,7 +31,7 @@ class Open:
     path: int
     hub: Hub
     transport: str
-    turn: int = 0  # which of the hub's processes, counted from this host's own
+    turn: int = 0  # see Hub.door
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Choice:
         self._left_for_loss = -math.inf
         self._avoided: dict[tuple[int, str], tuple[float, float]] = {}  # (hub, transport) -> (until, length)
         self._failures: dict[tuple[int, str], tuple[float, int]] = {}  # -> (last, how many)
-        self._turns: dict[int, tuple[float, int]] = {}  # hub -> (last failure by UDP, which process is next)
+        self._turns: dict[int, tuple[float, int]] = {}  # hub -> (last failure by UDP, next turn)
         self._udp_failures = 0
         self._udp_tried = -math.inf
         self._rebalanced = -math.inf
@@ -251,7 +251,7 @@ class Choice:
         spread = 1 + 0.5 * int.from_bytes(_weight(self.host, path.hub)[:2], "big") / 65536
         self._avoided[key] = (now + length * spread, length)
         if path.transport == "udp" and path.unfit_since == math.inf:
-            # It may be one of the hub's processes that is dead, and not the hub.
+            # It may be one process that is dead, not the hub.
             self._turns[path.hub.id] = (now, path.turn + 1)
             self._udp_failures += 1
             self._udp_tried = now

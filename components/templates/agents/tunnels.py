@@ -39,7 +39,7 @@ class Hub:
     endpoint: str  # on the underlay
     port: int
     tcp_port: int
-    # By UDP as well: a hub has a process on each. Left out by a hub that has one, or that has never heard of more.
+    # By UDP too, a process on each; a hub with one process leaves it out.
     more_ports: Sequence[int] = ()
 
     def __post_init__(self) -> None:
@@ -62,9 +62,8 @@ class Hub:
         """Return the address and the port at which a host comes in.
 
         Args:
-            seat: The host's own number, its address: by it hosts spread over a hub's processes.
-            turn: 0 for the host's own process. Others come after it in an order of the host's own, so that the hosts
-                of a process that has died spread over all others.
+            seat: The host's address: by it hosts spread over a hub's processes.
+            turn: 0 for its own process; others follow in an order of its own, so that a dead one's hosts spread.
         """
         if transport != "udp":
             return self.endpoint, self.tcp_port
@@ -89,7 +88,7 @@ class Path:
     number: int
     hub: Hub | None = None
     transport: str = "udp"
-    turn: int = 0  # which of the hub's processes, counted from the host's own
+    turn: int = 0  # see Hub.door
     opened: float = -math.inf
     answered: float = -math.inf  # the last answer
     fit: bool = True  # as the last answer said
