@@ -30,6 +30,7 @@ DOING = {
 }
 # Of things that are done at one time, the state is the first of these.
 WEIGHT = (MACHINE, CONTACT, INSTALL, SERVICE, METRICS, LINK)
+BEGIN = "come to"  # kept as a duration too: how long a new stack's first things take, before there is any machine
 TIMELESS = ("vcubev:", "pulumi:", "tls:")  # types of what is made within milliseconds
 SHOWN = {"warning", "error", "info", "info#err"}  # all but what is for those who debug
 
@@ -78,6 +79,7 @@ class Course:
         self.standings = {name: Standing(name, destroys) for name in plan.members}
         self.own = Standing(OWN, destroys)
         self.fresh = False  # whether the whole stack is being made, so that every step is to be done
+        self.started: float | None = None  # when the first event came
         self.looking = False  # whether the engine asks clouds what is still there
         self.over = False
         self.told: list[Told] = []
@@ -88,6 +90,7 @@ class Course:
         Args:
             at: When, by a clock that only goes forward.
         """
+        self.started = at if self.started is None else self.started
         if event.resource_pre_event:
             self._begins(event.resource_pre_event.metadata, at)
         elif event.res_outputs_event:
@@ -139,7 +142,7 @@ class Course:
     def kind(self, name: str, step: str, verb: str) -> str:
         """Return under which name a step's duration is kept."""
         member = self.plan.members.get(name)
-        return f"{member.cloud} {'hub' if member.is_hub else 'host'}: {verb} {step}" if member else ""
+        return f"{member.cloud} {member.kind}: {verb} {step}" if member else ""
 
     def installed(self, name: str) -> bool:
         member, standing = self.plan.members[name], self.standings[name]
@@ -186,6 +189,8 @@ class Course:
         if not resource.type.startswith(TIMELESS):
             standing.began = at if standing.began is None else standing.began
             standing.running[resource.name if kind == OTHER else step] = Running(kind, verb, at)
+            if kind == MACHINE and self.fresh and self.started is not None:
+                self.durations.add(self.kind(standing.name, MACHINE, BEGIN), at - self.started)
         standing.being_made |= verb == "make" and resource.lies_in("Machine") and kind != CONTACT
 
     def _ends(self, metadata: StepEventMetadata, at: float) -> None:

@@ -46,7 +46,7 @@ class Member:
     name: str  # as users know it: "oregon/a", "web-1"
     component: str  # as the engine does
     cloud: str
-    is_hub: bool
+    kind: str  # "hub", "host" or "private host"
     steps: frozenset[str]  # what is to be done for it, by the names that `Plan.step` gives
     after: tuple[str, ...] = ()  # members that must be installed before it is
     through: str = ""  # the hub that must be met before it can be
@@ -125,7 +125,7 @@ def _hub(
     name = f"{mesh}-{site.name}-{hub.name}"
     steps = _steps(name, bool(hub.machine), [f"service-{piece.name}" for piece in topology.policy.pieces()], topology)
     steps |= {f"{name}-crl"} | {end for end, key in links.items() if key == hub.key}
-    return Member(hub.key, name, site.cloud, True, frozenset(steps), (before.key,) if before else ())
+    return Member(hub.key, name, site.cloud, "hub", frozenset(steps), (before.key,) if before else ())
 
 
 def _host(mesh: str, site: SiteView, host: HostView, hubs: list[str], topology: Topology) -> Member:
@@ -133,8 +133,9 @@ def _host(mesh: str, site: SiteView, host: HostView, hubs: list[str], topology: 
     pieces = topology.policy.pieces(host.address.ipv4)
     steps = _steps(name, bool(host.machine), [f"service-{piece.name}" for piece in pieces], topology)
     way_out = site.gateway.key if host.private and site.network.nat == "hub" and site.gateway else ""
+    kind = "private host" if host.private else "host"
     through = hubs[0] if host.private and hubs else ""
-    return Member(host.name, name, site.cloud, False, frozenset(steps), tuple(hubs), through, way_out)
+    return Member(host.name, name, site.cloud, kind, frozenset(steps), tuple(hubs), through, way_out)
 
 
 def _steps(component: str, brought: bool, services: list[str], topology: Topology) -> set[str]:

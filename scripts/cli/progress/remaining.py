@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from scripts.cli.progress.course import Course, Running, Standing
+from scripts.cli.progress.course import BEGIN, Course, Running, Standing
 from scripts.cli.progress.plan import CONTACT, CRL, INSTALL, LINK, MACHINE, METRICS, OWN, SERVICE
 
 LONG_SECONDS = 5.0  # of what takes less, nobody asks when it ends
@@ -87,11 +87,22 @@ class _Outlook:
         if course.met(name):
             return 0.0
         member = course.plan.members[name]
-        made = self._installed(member.only_then) if member.only_then else 0.0
+        made = max(self._begun(standing), self._installed(member.only_then) if member.only_then else 0.0)
         made += self._step(standing, MACHINE, MACHINE) if MACHINE in member.steps else 0.0
         if member.through:
             made = max(made, self._met(member.through))
         return made + self._step(standing, CONTACT, f"{member.component}-first-contact")
+
+    def _begun(self, standing: Standing) -> float:
+        """Until the networks of a new stack are there, and whatever else comes before its machines."""
+        course = self._course
+        waits = MACHINE not in standing.running and MACHINE not in standing.done
+        if not (course.fresh and waits and MACHINE in course.steps(standing)) or course.started is None:
+            return 0.0
+        usual = course.durations.usual(course.kind(standing.name, MACHINE, BEGIN))
+        if usual is None or self._at - course.started > max(usual * OVERDUE, LONG_SECONDS):
+            raise _Unknown
+        return max(0.0, usual - (self._at - course.started))
 
     def _step(self, standing: Standing, kind: str, step: str, verb: str = "make") -> float:
         course = self._course
