@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from pulumi import ComponentResource, Resource, ResourceOptions
 
@@ -11,6 +12,7 @@ from components.clouds import CloudApi, Firewall, SiteNetwork
 from components.hub import Hub
 from components.machine import LOGIN_USER, Machine, MachineArgs
 from components.model.boot import login_files
+from components.model.nearest import NEAREST_UNITS, nearest_files, nearest_service_files, nearest_services
 from components.model.policy import Policy
 from components.model.render import HOST_PACKAGES, HOST_UNITS, host_files, host_pki_files
 from components.model.topology import HostView, Overlay, SiteView
@@ -88,4 +90,18 @@ class Host(ComponentResource):
         )
         after = ResourceOptions(parent=self, depends_on=[self.installed])
         self.machine.serve_metrics(name, "host", args.host, args.overlay, args.policy, after)
+        self._find_nearest(name, args, after)
         self.register_outputs({"address": str(args.host.address.ipv4)})
+
+    def _find_nearest(self, name: str, args: HostArgs, opts: ResourceOptions) -> None:
+        """Lead it to the nearest servers of services with a shared address; each is a bundle beside the agent's."""
+        install = partial(self.machine.install, remove=True)
+        services = nearest_services(args.policy, args.host)
+        if services:
+            files = partial(nearest_files, args.overlay)
+            agent = install(f"{name}-nearest", "nearest", files, {}, NEAREST_UNITS, opts)
+            opts = ResourceOptions.merge(opts, ResourceOptions(depends_on=[agent]))
+        for service in services:
+            bundle = f"nearest-{service.name}"
+            render = partial(nearest_service_files, service, args.host, args.overlay, args.policy.ping)
+            install(f"{name}-{bundle}", bundle, render, {}, (), opts)

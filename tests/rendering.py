@@ -8,6 +8,7 @@ from pathlib import Path
 from components.model import render
 from components.model.boot import cloud_config, first_contact_script, leave_script, login_files, prepare_script
 from components.model.crl import crl_files
+from components.model.nearest import nearest_files, nearest_service_files, nearest_services
 from components.model.revocation import Ledger, Revoked
 from components.model.stackfile import load, load_file
 from components.model.topology import BroughtMachine
@@ -79,6 +80,20 @@ def metrics():
     return found
 
 
+def nearest():
+    """What a host has that reaches services at their nearest servers: machine -> its files."""
+    services = {
+        "ldap": {**BASE["services"]["ldap"], "anycast": True, "check": {"http": 636, "path": "/well", "expect": 204}},
+        "time": {"on": "ldap", "ports": ["123/udp"], "from": ["10.100.1.0/24"], "anycast": True},
+    }
+    topology = load({**BASE, "services": services}, ("lab",))
+    host = topology.hosts[1]
+    files = nearest_files(topology.overlay)
+    for service in nearest_services(topology.policy, host):
+        files = files | nearest_service_files(service, host, topology.overlay, topology.policy.ping)
+    return {f"nearest:{host.name}": files}
+
+
 def gateway_filter():
     """The packet filter of a hub by which its site's private machines go out, and whose SSH has another port."""
     own = BroughtMachine("192.0.2.1", "admin", "ssh-ed25519 AAAA", 2222)
@@ -126,7 +141,7 @@ def user_data():
 MACHINES = {hub.key: hub_bundle(hub) for hub in TOPOLOGY.hubs} | {
     host.name: host_bundle(host) for host in TOPOLOGY.hosts
 }
-MACHINES |= walls() | metrics()
+MACHINES |= walls() | metrics() | nearest()
 # The agents are programs with tests of their own, the same on every machine.
 EVERY_FILE = [
     (machine, path) for machine, files in sorted(MACHINES.items()) for path in sorted(files) if not path.endswith(".py")

@@ -59,6 +59,17 @@ def families(parties: Iterable[Party]) -> list[tuple[str, list[str]]]:
 
 
 @dataclass(frozen=True)
+class Check:
+    """How a client tells whether a server is well. Neither port: by ping alone."""
+
+    tcp: int | None = None  # takes connections there
+    http: int | None = None  # answers as expected there
+    path: str = "/"
+    expect: int | None = None  # the answer's status; None: any of success
+    every_seconds: int = 2
+
+
+@dataclass(frozen=True)
 class Service:
     """Ports on serving hosts, open to some."""
 
@@ -67,6 +78,12 @@ class Service:
     ports: tuple[Ports, ...]
     sources: tuple[Party, ...]
     everywhere: bool = False  # part of every machine's packet filter, not a file of its own
+    check: Check | None = None  # of one with a shared address, which each client reaches at the nearest server
+
+    @property
+    def shared(self) -> tuple[IPv4Address | IPv6Address, ...]:
+        """The role's first address in each family: no member's (RFC 4291 section 2.6.1 keeps it for routers)."""
+        return tuple(prefix.network_address for prefix in (*self.on.ipv4, *self.on.ipv6)) if self.check else ()
 
     def by_protocol(self) -> tuple[tuple[str, tuple[Ports, ...]], ...]:
         """Return (protocol, its ports) for each protocol of this service."""
@@ -164,5 +181,6 @@ def decide(
             continue
         for party in service.sources:
             if party.holds(source):
-                return Verdict(True, f"service {service.name}: {party.name} to {service.on.name}, {ports}/{protocol}")
+                at = f"the nearest of {service.on.name}" if target in service.shared else service.on.name
+                return Verdict(True, f"service {service.name}: {party.name} to {at}, {ports}/{protocol}")
     return Verdict(False, "no service has this source, target and port: what is not declared is dropped")

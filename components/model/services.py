@@ -11,6 +11,7 @@ from typing import Annotated
 from pydantic import Field, StrictBool, StrictStr
 
 from components.model.addressing import HUBS_BLOCK, role_prefix_ipv4, role_prefix_ipv6
+from components.model.anycast import AnycastSection, CheckEntry
 from components.model.entries import Entry
 from components.model.policy import (
     METRICS_PORT,
@@ -38,6 +39,8 @@ class ServiceEntry(Entry):
     on: StrictStr
     ports: Annotated[list[StrictStr], Field(min_length=1)]
     sources: Annotated[list[StrictStr], Field(min_length=1, alias="from")]
+    anycast: StrictBool = False
+    check: CheckEntry | None = None
 
 
 class MetricsEntry(Entry):
@@ -89,6 +92,7 @@ class ServicesSection:
     def read(self, values: Mapping[str, object]) -> Policy:
         """Return the policy that a stack's values declare."""
         entry = self._reader.entry(PolicyEntry, values.get("policy"), "policy") or PolicyEntry()
+        self._anycast = AnycastSection(self._reader, entry.ping)
         declared, metrics = values.get("services"), self._metrics(values.get("metrics"))
         if declared is None:
             if values.get("policy") is not None or values.get("tests") is not None:
@@ -133,7 +137,10 @@ class ServicesSection:
         sources = [self._party(text, (*place, "from", str(at)), KINDS) for at, text in enumerate(entry.sources)]
         if on is None or None in ports or None in sources:
             return None
-        return Service(name, on, tuple(sorted(ports)), tuple(sources))
+        check = self._anycast.read(name, entry.check, on, ports) if entry.anycast else None
+        if entry.check is not None and not entry.anycast:
+            self._reader.note((*place, "check"), None, "is of a shared address only", "Add anycast: true.")
+        return Service(name, on, tuple(sorted(ports)), tuple(sources), check=check)
 
     def _party(self, text: str, place: Place, kinds: tuple[str, ...]) -> Party | None:
         """Return who is meant: any, a prefix, "role:web" or just "web" where only one thing has the name."""

@@ -28,8 +28,10 @@ from scripts.cli.snapshot import (
     Hub,
     Link,
     Move,
+    Nearest,
     Path,
     RoundTrip,
+    ServerMove,
     Site,
     Snapshot,
     Trouble,
@@ -61,7 +63,8 @@ def assemble(
         moment: Now on the clock of the answers, which is monotonic.
     """
     carried = places({name: answers[name].routes or [] for name in inventory.hubs if not answers[name].why})
-    hosts = [_host(host, answers[host.name], carried.get(host.ipv4, [])) for host in _sorted(inventory.hosts)]
+    names = {member.ipv4: member.name for member in inventory.hosts.values()}
+    hosts = [_host(host, answers[host.name], carried.get(host.ipv4, []), names) for host in _sorted(inventory.hosts)]
     hosts += _laptops(topology, carried, {host.name for host in hosts})
     sights = _sights(hosts, inventory, answers)
     hubs = [_hub(hub, answers[hub.name], sights.get(hub.name, set()), moment) for hub in _sorted(inventory.hubs)]
@@ -104,7 +107,7 @@ def _silent(answer: Answer) -> str:
     return ""
 
 
-def _host(member: Member, answer: Answer, carried: list[str]) -> Host:
+def _host(member: Member, answer: Answer, carried: list[str], names: Mapping[str, str]) -> Host:
     own = {key: getattr(member, key) for key in ("name", "site", "role", "ipv4", "ipv6", "private")}
     state, silent = answer.state or {}, _silent(answer)
     if answer.why or silent:
@@ -130,10 +133,27 @@ def _host(member: Member, answer: Answer, carried: list[str]) -> Host:
         last_move=last and Move(iso(last["at"]) or "", last["from"], last["to"], last["reason"], last["outage_ms"]),
         moves=state.get("moves", {}),
         paths=paths,
+        nearest=[_nearest(service, told, names) for service, told in sorted(answer.nearest.items())],
         rival=bool(state.get("rival")),
         certificate_ends=iso(state.get("ends", {}).get("certificate")),
         counters=_counters(state),
         **_facts(answer.facts),
+    )
+
+
+def _nearest(service: str, told: Mapping[str, Any], names: Mapping[str, str]) -> Nearest:
+    """Return which server a host uses; hosts by name where they are known."""
+    name = lambda address: address and names.get(address, address)  # noqa: E731
+    last = told.get("last_move")
+    return Nearest(
+        service,
+        told["shared"],
+        name(told["server"]),
+        told["rtt_ms"],
+        iso(told["since"]),
+        [name(address) for address in told["healthy"]],
+        last and ServerMove(iso(last["at"]) or "", name(last["from"]), name(last["to"]), last["reason"]),
+        told.get("moves", {}),
     )
 
 
@@ -259,6 +279,8 @@ def _certificates(inventory: Inventory) -> Certificates:
 def _troubles(hubs: list[Hub], hosts: list[Host]) -> list[Trouble]:
     found = [Trouble(m.name, m.why or m.state) for m in (*hubs, *hosts) if m.state not in (UP, DRAINED, AWAY)]
     found += [Trouble(h.name, "another machine has its identity, and its traffic") for h in hosts if h.rival]
+    lonely = [(host.name, nearest.service) for host in hosts for nearest in host.nearest if nearest.server is None]
+    found += [Trouble(name, f"service {service} has no server that is well for it") for name, service in lonely]
     lost = {hub.name for hub in hubs if hub.state == DOWN}
     for hub in hubs:
         # A link to a hub that is down is no trouble of its own.

@@ -17,7 +17,16 @@ import asyncssh
 from components.model.topology import Topology
 from scripts.cli.assemble import assemble
 from scripts.cli.inventory import Inventory, Member
-from scripts.cli.reach import HOST_STATE, HUB_STATE, SHOW_HOSTS, Observer, Unreachable, all_at_once, round_trips
+from scripts.cli.reach import (
+    HOST_STATE,
+    HUB_STATE,
+    NEAREST_STATE,
+    SHOW_HOSTS,
+    Observer,
+    Unreachable,
+    all_at_once,
+    round_trips,
+)
 from scripts.cli.snapshot import Snapshot
 
 # By IPv6, for a hub that drains answers IPv4 pings with a refusal.
@@ -54,6 +63,7 @@ class Answer:
     state: dict[str, Any] | None = None  # its agent's; None: never heard
     age_seconds: int | None = None  # since its agent last wrote
     routes: list[dict[str, Any]] | None = None  # of a hub's hosts
+    nearest: dict[str, dict[str, Any]] = field(default_factory=dict)  # service -> the server that a host uses
     facts: list[str] = field(default_factory=list)
     link_ms: dict[str, float | None] = field(default_factory=dict)  # hub -> milliseconds; None: no answer
     host_ms: dict[tuple[str, str, str], float | None] = field(default_factory=dict)
@@ -194,8 +204,11 @@ class Gatherer:
 
     async def _ask_host(self, member: Member, answer: Answer) -> None:
         age = AGE.format(directory=HOST_STATE.rpartition("/")[0])
-        state, _, seconds = (await self._run(member, f"cat {HOST_STATE}; echo; {age}")).partition("\n")
+        nearest = f"cat {NEAREST_STATE} 2>/dev/null || :"
+        state, _, rest = (await self._run(member, f"cat {HOST_STATE}; echo; {age}; {nearest}")).partition("\n")
+        seconds, _, servers = rest.partition("\n")
         answer.state, answer.age_seconds = _decoded(state) or {}, _number(seconds)
+        answer.nearest = (_decoded(servers) or {}).get("services", {})
 
     async def _ping_hosts(self, name: str) -> None:
         others = [other for other in self._inventory.hosts.values() if other.name != name]

@@ -17,7 +17,8 @@ def explain(topology: Topology, source: str, target: str, port: str) -> Verdict:
     """Say whether the first packet from one member to another arrives, and by which rule.
 
     Args:
-        source: A host, a hub ("site/hub") or an address in the overlay; `target` likewise.
+        source: A host, a hub ("site/hub") or an address in the overlay; `target` likewise, or a role with a service at
+            the nearest server.
         port: "389/tcp", "53/udp" or "icmp".
 
     Raises:
@@ -63,7 +64,9 @@ def check(topology: Topology) -> list[Result]:
 
 
 def _address(topology: Topology, text: str, errors: list[StackError]) -> IPv4Address | IPv6Address | None:
-    members = {host.name: host.address.ipv4 for host in topology.hosts}
+    # A host of a role's name is meant before the role.
+    members = {s.on.name.removeprefix("role "): s.shared[0] for s in topology.policy.services if s.shared}
+    members |= {host.name: host.address.ipv4 for host in topology.hosts}
     members |= {hub.key: hub.address.ipv4 for hub in topology.hubs}
     if text in members:
         return members[text]

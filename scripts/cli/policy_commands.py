@@ -16,7 +16,7 @@ policies = typer.Typer(no_args_is_help=True, help="Ask what a stack's policy say
 @policies.command("explain")
 def policy_explain(
     source: Annotated[str, typer.Argument(help="A host, SITE/HUB or an overlay address.")],
-    target: Annotated[str, typer.Argument(help="Likewise.")],
+    target: Annotated[str, typer.Argument(help="Likewise, or a role whose nearest host answers.")],
     port: Annotated[str, typer.Argument(help="389/tcp, 53/udp or icmp.")],
     name: OfStack = "lab",
     as_data: Json = False,

@@ -40,7 +40,7 @@ def screen(snapshot: Snapshot, width: int, changes: Sequence[str] = ()) -> Group
     parts: list[RenderableType] = []
     if changes:
         parts.append(_table("Changes", "what", rows=[[escape(change)] for change in changes], header=False))
-    parts += [_hosts(snapshot, width), *_moves(snapshot), _hubs(snapshot), *_links(snapshot)]
+    parts += [_hosts(snapshot, width), *_moves(snapshot), *_nearest(snapshot), _hubs(snapshot), *_links(snapshot)]
     parts += [*_matrices(snapshot, width), *_lines(snapshot)]
     return Group(*parts)
 
@@ -113,6 +113,19 @@ def _moves(snapshot: Snapshot) -> Iterator[Table]:
             )
     if rows:
         yield _table("Last moves", "host", "ago", "from → to", "why", "outage", "moves", rows=rows)
+
+
+def _nearest(snapshot: Snapshot) -> Iterator[Table]:
+    """Yield which servers hosts use of services with a shared address."""
+    rows = []
+    for host in snapshot.hosts:
+        for one in host.nearest:
+            server, why = one.server or "[red]none[/]", one.last_move.reason if one.last_move else ""
+            ms, moves = milliseconds(one.rtt_ms) if one.server else "", str(sum(one.moves.values()))
+            since = age(one.since, snapshot.time)
+            rows.append([host.name, one.service, one.shared[0], server, ms, since, why, str(len(one.healthy)), moves])
+    if rows:
+        yield _table("Nearest servers", "host", "service", "at", "is", "ms", "since", "why", "well", "moves", rows=rows)
 
 
 def _hubs(snapshot: Snapshot) -> Table:

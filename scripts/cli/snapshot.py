@@ -98,6 +98,30 @@ class Move:
 
 
 @dataclass(frozen=True)
+class ServerMove:
+    """The last time that a host's new connections to a service went to another server."""
+
+    at: str
+    source: str | None  # a host; None: there was none that was well
+    target: str | None
+    reason: str  # first, silent, failing, nearer, back
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """A service that a host reaches at a shared address, and the server that answers there."""
+
+    service: str
+    shared: list[str]  # addresses
+    server: str | None  # a host; None: there is none that is well, and clients are refused
+    rtt_ms: float | None
+    since: str | None
+    healthy: list[str]  # hosts that could be chosen, as far as is known
+    last_move: ServerMove | None = None
+    moves: dict[str, int] = field(default_factory=dict)  # reason -> how often
+
+
+@dataclass(frozen=True)
 class Host:
     """A host."""
 
@@ -116,6 +140,7 @@ class Host:
     last_move: Move | None = None
     moves: dict[str, int] = field(default_factory=dict)  # reason -> how often
     paths: list[Path] = field(default_factory=list)
+    nearest: list[Nearest] = field(default_factory=list)  # services at their nearest servers
     rival: bool | None = None  # another machine has its identity
     dco: bool | None = None
     versions: Versions | None = None

@@ -79,7 +79,7 @@ def test_the_schema_has_types_down_to_a_hosts_keys_and_says_which_must_be_there(
     assert host["required"] == ["id", "role"]
     assert host["properties"]["private"]["type"] == "boolean" and host["properties"]["id"]["type"] == "integer"
     assert types["SiteEntry"]["properties"]["hosts"]["additionalProperties"]["$ref"].endswith(":HostEntry")
-    assert {"on", "ports", "from"} == set(types["ServiceEntry"]["properties"])
+    assert {"on", "ports", "from", "anycast", "check"} == set(types["ServiceEntry"]["properties"])
 
 
 def test_a_mesh_from_another_language_is_the_one_that_python_would_make():

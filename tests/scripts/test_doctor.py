@@ -164,11 +164,14 @@ def test_a_machine_that_told_nothing_makes_no_other_a_suspect():
 
 
 def test_where_a_cloud_has_no_name_server_one_that_is_not_there_is_no_trouble_and_a_silent_one_is():
-    def lab(what):
-        return found(lambda f: f["web-1"].update(resolvers={"127.0.0.1": what}), resolvers={"web-1": False})
+    def lab(servers):
+        return found(lambda f: f["web-1"].update(resolvers=servers), resolvers={"web-1": False})
 
-    assert lab("is not there: nothing listens") == []
-    assert lab("does not answer") == [("dns", "web-1")]
+    assert lab({}) == []
+    # The host's own, of the overlay's names, refuses what is not the overlay's.
+    for what in ("is not there: nothing listens", "refuses to answer (REFUSED)"):
+        assert lab({"127.1.0.53": what}) == []
+    assert lab({"127.0.0.1": "does not answer"}) == [("dns", "web-1")]
 
 
 def test_two_hubs_that_differ_are_both_named():

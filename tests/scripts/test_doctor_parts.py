@@ -87,11 +87,19 @@ def test_of_what_comes_back_only_answers_to_our_own_question_count(examine):
 
 
 def test_birds_sessions_are_read(examine):
-    told = """ 1002-link2      BGP        ---        up     2026-11-24    Established
- 1002-link3      BGP        ---        start  12:00:00.123  Connect       Socket: No route to host
- 1002-hosts_kernel4 Kernel     hosts4     up     2026-11-24
+    # BIRD 2.0.12 with bird.conf's `timeformat protocol iso long`.
+    told = """BIRD 2.0.12 ready.
+Name       Proto      Table      State  Since         Info
+link2      BGP        ---        up     2026-11-24 17:34:33  Established
+link3      BGP        ---        start  2026-11-24 17:34:34  Connect       Socket: No route to host
+link4      BGP        ---        down   2026-11-24 17:34:34
+hosts_kernel4 Kernel     hosts4     up     2026-11-24 17:34:33
 """
-    assert {n: more.split()[0] for n, _, more in examine.PROTOCOL.findall(told)} == {"2": "Established", "3": "Connect"}
+    assert examine.PROTOCOL.findall(told) == [
+        ("2", "up", "Established"),
+        ("3", "start", "Connect       Socket: No route to host"),
+        ("4", "down", ""),
+    ]
 
 
 # The command

@@ -119,6 +119,24 @@ def test_agents_of_an_earlier_version_are_understood():
     assert of(found, "web-3").last_move is None
 
 
+def test_the_server_that_a_host_uses_is_told_and_that_it_has_none_is_trouble():
+    moved = {"at": ago(95.0), "from": "10.101.3.2", "to": "10.101.3.1", "reason": "silent"}
+    ldap = {"shared": ["10.101.3.0"], "id": 1, "server": "10.101.3.1", "rtt_ms": 0.4, "since": ago(95.0)}
+    ldap |= {"healthy": ["10.101.3.1", "10.101.3.77"], "moves": {"silent": 1}, "last_move": moved}
+    lonely = {**ldap, "server": None, "rtt_ms": None, "healthy": []}
+    host = heard(host_state(path("oregon/a"), path("paris/a")), "host", nearest={"ldap": ldap, "time": lonely})
+    found = snapshot({"web-3": host})
+    jsonschema.validate(found.as_json(), json.loads(SCHEMA.read_text()))
+    ldap, time = of(found, "web-3").nearest
+    assert (ldap.server, ldap.healthy, ldap.since) == ("ldap-1", ["ldap-1", "10.101.3.77"], "2026-11-24T11:58:25.000Z")
+    assert (ldap.last_move.source, ldap.last_move.target, ldap.last_move.reason) == ("ldap-2", "ldap-1", "silent")
+    assert time.server is None and "service time has no server" in str(found.troubles)
+    shown = drawn(found, 80)
+    assert max(map(len, shown.splitlines())) <= 80
+    (line,) = [line for line in shown.splitlines() if "10.101.3.0" in line and "ldap" in line]
+    assert line.split()[:4] == ["web-3", "ldap", "10.101.3.0", "ldap-1"]
+
+
 def test_the_picture_of_a_network_is_made_of_the_same():
     found = seen(snapshot())
     assert found.members["paris/a"] == "unfit" and found.members["oregon/b"] == "down"

@@ -35,7 +35,8 @@ SIZES = (1440, 1420, 1400, 1380, 1350, 1320, 1280, 1200, 1000, 576)
 NAME = "deb.debian.org"
 ANSWER_SECONDS = 3
 RCODES = {2: "answers that it cannot (SERVFAIL)", 5: "refuses to answer (REFUSED)"}
-PROTOCOL = re.compile(r"^[ \d-]*link(\d+)\s+BGP\s+\S+\s+(\S+)\s+\S+\s*(.*)$", re.MULTILINE)
+# State, since when (as bird.conf has it: a date and a time of day), what more there is to say.
+PROTOCOL = re.compile(r"^link(\d+)\s+BGP\s+\S+\s+(\S+)\s+[\d-]+ [\d:.]+ *(.*)$", re.MULTILINE)
 
 
 def printed(*command):

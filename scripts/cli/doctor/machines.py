@@ -14,6 +14,7 @@ from scripts.cli.doctor.examined import Examined, Trouble
 
 CLOCK_SECONDS = 30  # SSH itself may take some; chrony holds a clock to milliseconds
 WARN_DAYS = 30
+SILENT = "does not answer"  # of a name server, as machine/examine.py says it
 LEAST_FREE, LEAST_FREE_BYTES, LEAST_FREE_INODES = 0.05, 1 << 30, 0.03
 PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----\n?", re.DOTALL)
 
@@ -99,11 +100,11 @@ def _lives(text: str) -> list[tuple[datetime, datetime]]:
 def names(seen: Examined) -> Iterator[Trouble]:
     for name, facts in sorted(seen.facts.items()):
         servers = facts["resolvers"]
-        # In the lab there is none, and a question ends at once.
+        # In the lab there is none to be named or asked, and a question ends at once. Only one that hangs is a trouble.
         given = seen.resolvers.get(name, True)
-        bad = {server: what for server, what in servers.items() if what and (given or "nothing listens" not in what)}
+        bad = {server: what for server, what in servers.items() if what and (given or what == SILENT)}
         told = "; ".join(f"name server {server} {what}" for server, what in bad.items())
-        if not servers:
+        if not servers and given:
             told = "/etc/resolv.conf names no server"
         if told:
             why = "packages are not found, and each look-up takes seconds"

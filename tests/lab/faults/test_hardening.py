@@ -100,9 +100,9 @@ NOBODY = "setpriv --reuid=nobody --regid=nogroup --clear-groups --inh-caps=-all 
 TUNNEL = NOBODY.replace("=nobody", "=vcubev-tunnel").replace("=nogroup", "=vcubev-tunnel")
 # No secret is in these: programs, the address plan, what daemons with no rights are told, what operators look at.
 READABLE = re.compile(
-    r"/usr/local/lib/vcubev/.*|/etc/vcubev/[^/]+\.(env|json|conf)|/etc/vcubev/(hubs|links|services|doors)/[^/]+"
+    r"/usr/local/lib/vcubev/.*|/etc/vcubev/[^/]+\.(env|json|conf)|/etc/vcubev/(hubs|links|services|doors|nearest)/[^/]+"
     r"|/etc/vcubev/pki/(ca|certificate)\.pem|(/etc/vcubev/|/var/lib/vcubev/|/run/vcubev-)crl/[^/]+"
-    r"|/run/vcubev-(hub|paths|names)/.*|/var/lib/vcubev-lookup/.*|/var/lib/vcubev/(draining|brought)"
+    r"|/run/vcubev-(hub|paths|names|nearest)/.*|/var/lib/vcubev-lookup/.*|/var/lib/vcubev/(draining|brought)"
 )
 
 

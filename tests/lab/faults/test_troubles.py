@@ -56,9 +56,12 @@ def blocked_udp(world):
     with fault(world, "block", HOST, "udp"):
         world.until(lambda: not _by_tcp(world), 30, "no tunnel by TCP")
         yield
-    # A host comes back to UDP in its own time, which is minutes.
-    world.run(HOST, "systemctl restart vcubev-paths; systemctl restart vcubev-path@1 vcubev-path@2")
-    world.until(lambda: _by_tcp(world), 60, "tunnels by TCP")
+    # A host comes back to UDP in its own time, which is minutes; and its agent takes up what one before it has left.
+    state = "/run/vcubev-paths/state.json"
+    world.run(HOST, f"systemctl stop vcubev-paths; rm -f {state}; systemctl start vcubev-paths")
+    world.until(lambda: world.state(HOST) is None, 20, "no word of the agent")
+    world.settle()
+    assert not _by_tcp(world)
 
 
 def _by_tcp(world):
