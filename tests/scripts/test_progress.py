@@ -193,8 +193,9 @@ def members(topology_plan, made):
         {},
         {"metrics": {"from": ["web"]}},
         {"services": {"db": {"on": "db", "ports": ["5432/tcp"], "from": ["web"]}}},
+        {"services": {"db": {"on": "db", "ports": ["5432/tcp"], "from": ["web"], "anycast": True}}},
     ],
-    ids=["as it is", "metrics", "services"],
+    ids=["as it is", "metrics", "services", "nearest"],
 )
 def test_the_steps_of_a_machine_are_what_the_program_declares_for_it(more):
     """Else a machine would stay at 4 of 5 for good, or be called done too early."""

@@ -7,7 +7,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from scripts.cli.progress.durations import Durations
-from scripts.cli.progress.plan import CONTACT, INSTALL, LINK, MACHINE, METRICS, OTHER, OWN, SERVICE, Plan, Resource
+from scripts.cli.progress.plan import (
+    CONTACT,
+    INSTALL,
+    LINK,
+    MACHINE,
+    METRICS,
+    NEAREST,
+    OTHER,
+    OWN,
+    SERVICE,
+    Plan,
+    Resource,
+)
 
 if TYPE_CHECKING:  # it takes a quarter of a second to import
     from pulumi.automation import EngineEvent
@@ -29,7 +41,7 @@ DOING = {
     (OTHER, "change"): "preparing",
 }
 # Of things that are done at one time, the state is the first of these.
-WEIGHT = (MACHINE, CONTACT, INSTALL, SERVICE, METRICS, LINK)
+WEIGHT = (MACHINE, CONTACT, INSTALL, SERVICE, METRICS, NEAREST, LINK)
 BEGIN = "come to"  # kept as a duration too: how long a new stack's first things take, before there is any machine
 TIMELESS = ("vcubev:", "pulumi:", "tls:")  # types of what is made within milliseconds
 SHOWN = {"warning", "error", "info", "info#err"}  # all but what is for those who debug

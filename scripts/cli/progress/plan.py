@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from components.model.nearest import nearest_services
 from components.model.topology import HostView, HubView, SiteView, Topology
 
 OWN = ""  # whose what belongs to no machine is: the stack's own
-MACHINE, CONTACT, CRL, SERVICE, INSTALL, METRICS, LINK, OTHER = (
-    "machine", "first contact", "crl", "service", "install", "metrics", "link", "other",
+MACHINE, CONTACT, CRL, SERVICE, INSTALL, METRICS, NEAREST, LINK, OTHER = (
+    "machine", "first contact", "crl", "service", "install", "metrics", "nearest", "link", "other",
 )  # fmt: skip
 COMMAND = "command:remote:Command"
 MACHINE_TYPES = {"Machine", "Instance", "Server"}  # the last part of a cloud's own name for it
@@ -115,8 +116,8 @@ class Plan:
             return (MACHINE, MACHINE) if is_machine and not resource.type.startswith(OURS) else (OTHER, resource.name)
         if resource.lies_in("Link"):
             return LINK, resource.name
-        kind = next((kind for ending, kind in ENDINGS.items() if resource.name.endswith(ending)), SERVICE)
-        return kind, resource.name
+        rest = NEAREST if "-nearest" in resource.name and "-service-" not in resource.name else SERVICE
+        return next((kind for ending, kind in ENDINGS.items() if resource.name.endswith(ending)), rest), resource.name
 
 
 def _hub(
@@ -132,6 +133,8 @@ def _host(mesh: str, site: SiteView, host: HostView, hubs: list[str], topology: 
     name = f"{mesh}-{host.name}"
     pieces = topology.policy.pieces(host.address.ipv4)
     steps = _steps(name, bool(host.machine), [f"service-{piece.name}" for piece in pieces], topology)
+    if nearest := nearest_services(topology.policy, host):
+        steps |= {f"{name}-nearest", *(f"{name}-nearest-{service.name}" for service in nearest)}
     way_out = site.gateway.key if host.private and site.network.nat == "hub" and site.gateway else ""
     kind = "private host" if host.private else "host"
     through = hubs[0] if host.private and hubs else ""

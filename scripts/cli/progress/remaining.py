@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from scripts.cli.progress.course import BEGIN, Course, Running, Standing
-from scripts.cli.progress.plan import CONTACT, CRL, INSTALL, LINK, MACHINE, METRICS, OWN, SERVICE
+from scripts.cli.progress.plan import CONTACT, CRL, INSTALL, LINK, MACHINE, METRICS, NEAREST, OWN, SERVICE
 
 LONG_SECONDS = 5.0  # of what takes less, nobody asks when it ends
 OVERDUE = 1.5  # a step that has taken so many times its usual time ends nobody knows when
@@ -65,6 +65,10 @@ class _Outlook:
         installed = self._installed(name)
         open_steps = course.steps(standing) - standing.done.keys()
         after = [self._step(standing, METRICS, step) for step in open_steps if step == f"{member.component}-metrics"]
+        # The agent, then side by side what it is told of each service.
+        agent, ways = f"{member.component}-nearest", f"{member.component}-nearest-"
+        after += [self._step(standing, NEAREST, step) for step in open_steps if step.startswith(ways)]
+        after = [max(after, default=0.0) + sum(self._step(standing, NEAREST, step) for step in open_steps & {agent})]
         for step in open_steps & course.plan.links.keys():
             late = [self._installed(hub) - installed for hub in course.plan.ends(step)]
             after.append(max(late) + self._step(standing, LINK, step))
