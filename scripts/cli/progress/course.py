@@ -29,7 +29,8 @@ if TYPE_CHECKING:  # it takes a quarter of a second to import
 LOOKS, KEEPS = {"refresh"}, {"same", "read", "read-replacement"}
 MAKES, CHANGES = {"create", "create-replacement", "import", "import-replacement"}, {"update"}
 REMOVES = {"delete", "delete-replaced"}
-DONE, UNCHANGED, GONE, FAILED, WAITING, UNFINISHED = "done", "unchanged", "gone", "failed", "waiting", "not finished"
+DONE, UNCHANGED, GONE, FAILED, WAITING = "done", "unchanged", "gone", "failed", "waiting"
+UNFINISHED, UNREACHED = "not finished", "not reached"  # of a run that is over
 DOING = {
     (MACHINE, "make"): "creating machine",
     (MACHINE, "change"): "changing machine",
@@ -140,7 +141,7 @@ class Course:
         if self.complete(standing):
             return GONE if standing.leaves else DONE if standing.changed else UNCHANGED
         if self.over:
-            return UNFINISHED
+            return UNFINISHED if standing.began is not None else UNREACHED
         if standing is self.own and standing.settled:
             return f"{standing.settled} {GONE if standing.leaves else 'ready'}"
         awaited = self._awaited(standing)

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from scripts.cli.progress.course import DONE, FAILED, GONE, UNCHANGED, UNFINISHED, WAITING, Course, Standing
+from scripts.cli.progress.course import DONE, FAILED, GONE, UNCHANGED, UNFINISHED, UNREACHED, WAITING, Course, Standing
 from scripts.cli.progress.plan import OWN
 from scripts.cli.progress.remaining import of_all, of_long_step
 
@@ -23,8 +23,11 @@ COLUMNS = {"machine": 11, "state": 22, "steps": BAR_COLUMNS, "": 3, "time": 10, 
 AROUND_LINES = 6  # heading, rule, the lines below, and one for the cursor
 FEWEST_LINES = 4
 # What is worth a line first, where there are more machines than lines.
-RANK = {FAILED: 0, "": 1, WAITING: 2, UNFINISHED: 3, DONE: 4, GONE: 4, UNCHANGED: 5}
-COLOURS = {FAILED: "red", DONE: "green", GONE: "green", UNCHANGED: "dim", WAITING: "dim", UNFINISHED: "yellow"}
+RANK = {FAILED: 0, "": 1, WAITING: 2, UNFINISHED: 2, UNREACHED: 3, DONE: 4, GONE: 4, UNCHANGED: 5}
+COLOURS = {
+    FAILED: "red", DONE: "green", GONE: "green", UNCHANGED: "dim", WAITING: "dim", UNFINISHED: "yellow",
+    UNREACHED: "dim",
+}  # fmt: skip
 
 
 class Display:

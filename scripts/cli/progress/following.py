@@ -89,7 +89,8 @@ def _run(
         done = subprocess.run(whole, cwd=directory, env=own, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
         with display.lock:
             course.over = True
-        live.transient = not done.returncode and not any(standing.changed for standing in course.everything())
+        # A table of machines to which nothing was done says nothing.
+        live.transient = not any(one.changed or one.failed or one.began for one in course.everything())
     return done.returncode
 
 
