@@ -1,13 +1,17 @@
 """Plugins that make nothing and answer at once, for bench/program: the engine's and the program's own cost is left.
 
 `lab` has made every network, firewall and machine that it is asked for, `command` has run every command. Keys and
-certificates are real: the `tls` plugin is the one that every stack uses.
+certificates are real: the `tls` plugin is the one that every stack uses. For who wants to see an `up` at work,
+BENCH_SECONDS is how long each machine and each command takes, and BENCH_FAILS names the command that fails.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import os
 import sys
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -15,11 +19,12 @@ from pulumi.provider.experimental import server
 
 from engine.orphan import end_with_engine
 from engine.standins import command, serve
-from engine.standins.properties import Properties, to_property
+from engine.standins.properties import Failure, Properties, to_property
 from lab import provider, resources
 from lab.resources import Identity, Kind, Outputs
 
 VERSION = "0.1.0"
+SECONDS, FAILS = float(os.environ.get("BENCH_SECONDS", 0)), os.environ.get("BENCH_FAILS")
 
 
 def digest(of: str) -> str:
@@ -30,6 +35,9 @@ class CommandProvider(command.CommandProvider):
     """Each command has printed a host key."""
 
     async def _run(self, urn: str, resource_type: str, state: Properties, commands: tuple[str, ...]) -> Properties:
+        await asyncio.sleep(SECONDS)
+        if FAILS and urn.endswith(f"::{FAILS}"):
+            raise Failure("nobody answers at 198.18.0.9:22\nafter 60 tries")
         key = f"ssh-ed25519 {digest(urn)}"
         return state | {"stdout": to_property(key), "stderr": to_property("")}
 
@@ -54,6 +62,7 @@ def _outputs(kind: Kind, of: Identity, made: str) -> Outputs:
 
 def _without_machines(kind: Kind) -> Kind:
     def create(of: Identity, values: dict[str, Any]) -> tuple[str, Outputs]:
+        time.sleep(SECONDS)
         made = f"i-{digest(of.name)[:8]}-{'public' if values.get('public') else 'private'}"
         return made, _outputs(kind, of, made)
 

@@ -123,7 +123,7 @@ def down(name: StackName = "lab", yes: Yes = False, as_data: Json = False) -> No
     was_up = stack.exists()
     if was_up:
         stack.prepare()
-        stack.engine("destroy", "-s", name, "--suppress-outputs", *_unasked(stack, yes), quiet=as_data)
+        _destroy(stack, yes or stack.is_lab(), as_data)
         stack.forget()
     else:
         console.print(f"Stack {name} is not up.")
@@ -230,8 +230,14 @@ app.add_typer(lab_console, name="lab")
 show_examples(app)
 
 
-def _unasked(stack: Stack, yes: bool) -> list[str]:
-    return ["--yes", "--skip-preview"] if yes or stack.is_lab() else []
+def _destroy(stack: Stack, unasked: bool, quiet: bool) -> None:
+    if not unasked and not stack.shows_progress():
+        stack.engine("destroy", "-s", stack.name, "--suppress-outputs")  # which asks by itself
+        return
+    if not unasked:
+        stack.engine("destroy", "-s", stack.name, "--preview-only")
+        typer.confirm("Take all of this away?", abort=True)
+    stack.down(quiet)
 
 
 def _state(stack: Stack) -> dict:

@@ -14,9 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from components.clouds import known_clouds
 from components.model.stackfile import load_file
 from components.model.topology import Topology
+from scripts.cli.progress.following import NotDone, can_show, follow
+from scripts.cli.progress.interrupting import engine_ends_first
+from scripts.cli.progress.plan import Plan
 
 ROOT = Path(__file__).parents[2]
 STACKS = ROOT / "stacks"
@@ -112,9 +117,10 @@ class Stack:
             EngineFailed: It ended with an error, which the user has seen.
         """
         output = subprocess.PIPE if quiet else None
-        done = subprocess.run(
-            self._command(command), cwd=ROOT, env=self._environment(), stdout=output, stderr=output, text=True
-        )
+        with engine_ends_first():
+            done = subprocess.run(
+                self._command(command), cwd=ROOT, env=self._environment(), stdout=output, stderr=output, text=True
+            )
         if done.returncode:
             raise EngineFailed(f"{done.stdout}{done.stderr}".strip() if quiet else f"pulumi {command[0]} failed")
 
@@ -124,7 +130,35 @@ class Stack:
         Raises:
             EngineFailed: See `engine`.
         """
-        self.engine("up", "-s", self.name, "--suppress-outputs", "--yes", "--skip-preview", quiet=quiet)
+        self._do("up", quiet)
+
+    def down(self, quiet: bool = False) -> None:
+        """Let the engine take all of it away, unasked.
+
+        Raises:
+            EngineFailed: See `engine`.
+        """
+        self._do("destroy", quiet)
+
+    def shows_progress(self) -> bool:
+        """Tell whether the user sees machine by machine how far the engine is: on a terminal.
+
+        Not where the engine would have to ask for a passphrase in between.
+        """
+        if not can_show(Console()):
+            return False
+        return self.passphrase() is not None or "encryptionsalt:" not in self.file.read_text()
+
+    def _do(self, command: str, quiet: bool) -> None:
+        whole = (command, "-s", self.name, "--suppress-outputs", "--yes", "--skip-preview")
+        if quiet or not self.shows_progress():
+            self.engine(*whole, quiet=quiet)
+            return
+        plan = Plan.of(self.name, self.topology())
+        try:
+            follow(self._command(whole), ROOT, self._environment(), plan, Console())
+        except NotDone:
+            raise EngineFailed(f"pulumi {command} failed") from None
 
     def answer(self, *command: str) -> str:
         """Return what an engine command prints, in memory only: it may hold secrets.

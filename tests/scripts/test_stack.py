@@ -1,6 +1,7 @@
 """A stack's state and locks, without an engine."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -95,3 +96,25 @@ def test_a_stack_file_from_another_computer_gets_a_passphrase_of_its_own(alone, 
     monkeypatch.setattr(Stack, "engine", lambda *command, **options: None)
     stack.prepare()
     assert stack.file.read_text() == plain, "the engine would ask for the passphrase of a state that is not here"
+
+
+SLOW_ENGINE = """#!/bin/bash
+trap 'sleep 1; echo ended; exit 255' INT
+echo begun
+while :; do sleep 0.1; done
+"""
+
+
+def test_ctrl_c_waits_for_the_engine_to_end_what_it_has_begun(tmp_path):
+    """Python's own way is to kill it after a quarter of a second: nobody would know of a machine half made."""
+    (tmp_path / "pulumi").write_text(SLOW_ENGINE)
+    (tmp_path / "pulumi").chmod(0o755)
+    running = subprocess.Popen(
+        [sys.executable, "-c", "from scripts.cli.stack import Stack; Stack('lab').engine('up')"],
+        cwd=stacks.ROOT, env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}, text=True,
+        start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert running.stdout.readline() == "begun\n"
+    os.killpg(running.pid, signal.SIGINT)
+    said, complained = running.communicate(timeout=20)
+    assert said == "ended\n" and running.returncode == -signal.SIGINT, complained

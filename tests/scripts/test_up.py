@@ -55,3 +55,33 @@ def test_nothing_is_begun_where_a_cloud_lets_nobody_in(done, monkeypatch):
 
     monkeypatch.setattr(commands, "check_credentials", refuse)
     assert isinstance(up("--yes").exception, NotSignedIn) and done == []
+
+
+@pytest.fixture
+def there(done, monkeypatch):
+    """The same stack, made meanwhile."""
+    monkeypatch.setattr(stacks.Stack, "exists", lambda self: True)
+    monkeypatch.setattr(stacks.Stack, "forget", lambda self: done.append("forget"))
+    return done
+
+
+def down(*arguments, answer=""):
+    return CliRunner().invoke(commands.app, ["down", "far", *arguments], input=answer)
+
+
+def test_on_a_terminal_down_shows_what_goes_and_asks_before_it_shows_how_far_it_is(there, monkeypatch):
+    monkeypatch.setattr(stacks.Stack, "shows_progress", lambda self: True)
+    monkeypatch.setattr(stacks, "follow", lambda command, *rest: there.append(command[1]))
+    monkeypatch.setattr(stacks.Stack, "engine", lambda self, *command, quiet=False: there.append(command[-1]))
+    assert down(answer="n\n").exit_code == 1 and there == ["prepare", "--preview-only"]
+    there.clear()
+    result = down(answer="y\n")
+    assert result.exit_code == 0 and there == ["prepare", "--preview-only", "destroy", "forget"], result.output
+
+
+def test_elsewhere_the_engine_itself_asks_before_it_takes_a_stack_away(there, monkeypatch):
+    asked = []
+    monkeypatch.setattr(stacks.Stack, "engine", lambda self, *command, quiet=False: asked.append(command))
+    assert down().exit_code == 0 and "--yes" not in asked[0]
+    asked.clear()
+    assert down("--yes").exit_code == 0 and "--yes" in asked[0]
