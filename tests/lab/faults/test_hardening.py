@@ -52,6 +52,12 @@ def named(unit):
     return unit if unit in RIGHTS or "@" not in unit else unit.partition("@")[0] + "@"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def restored(mesh):
+    """Bring back what a test of another file has taken away."""
+    mesh.restore()
+
+
 @pytest.fixture(scope="module")
 def exposures(mesh):
     return {
