@@ -11,6 +11,7 @@ UNDECLARED = 7010
 HOSTS_UNITS = ("vcubev-hosts@udp.service", "vcubev-hosts@tcp.service")
 BIRD = "bird.service"
 GONE_SECONDS = 60  # every timer has ended by then
+LOSSY_MS = 3000
 
 
 @pytest.fixture
@@ -63,10 +64,13 @@ def test_the_policy_holds_whichever_hub_carries_the_traffic(world, hub):
 
 def test_hosts_leave_a_hub_that_loses_packets_once(world):
     # Whoever is elsewhere may go home meanwhile, and would be right to.
-    world.be_home()
+    # Hosts that left a hub in the tests before wait longer each time, five minutes at most.
+    world.be_home(330)
     hub = world.carriers()[0]
     done = world.measure("hub: 20 % lost for 60 s", lambda: world.lab("drop", hub, "--percent", "20"), after=60)
-    done.check(may_lag=True)
+    # It is not dead, so there is no second for it: BFD on its links misses three in a row now and then, and each time
+    # routes go round. In 1 of 6 runs one pair had a hole of 1279 ms.
+    done.check(bound_ms=LOSSY_MS, may_lag=True)
     assert all((moves or 0) <= 1 for moves in done.switches.values()), f"path changes: {done.switches}"
     world.agree()
 
