@@ -95,6 +95,20 @@ def test_nobody_reads_the_page_without_its_token_or_by_another_name(server):
     asyncio.run(look())
 
 
+def test_it_ends_at_once_though_a_page_is_open(server):
+    async def look():
+        async with contextlib.AsyncExitStack() as stack:
+            address = await stack.enter_async_context(server.serving(0))
+            port = int(address.split(":")[2].split("/")[0])
+            page, asking = await asyncio.open_connection(serving.LOOPBACK, port)
+            stack.callback(asking.close)
+            asking.write(f"GET /{server.token}/events HTTP/1.1\r\nHost: {serving.LOOPBACK}:{port}\r\n\r\n".encode())
+            assert b"200 OK" in await page.readline()
+            await asyncio.wait_for(stack.aclose(), 20)  # aiohttp by itself: 60
+
+    asyncio.run(look())
+
+
 @needs_chromium
 def test_a_hub_that_dies_turns_and_is_told_without_a_reload(server):
     async def look():

@@ -125,7 +125,7 @@ def test_prometheus_takes_the_configuration(tmp_path):
     (tmp_path / "prometheus.yml").write_text(config.replace("/etc/prometheus/vcubev", str(tmp_path)))
     promtool("check", "config", tmp_path / "prometheus.yml")
     found = json.JSONDecoder().raw_decode(
-        promtool("check", "service-discovery", tmp_path / "prometheus.yml", "vcubev")
+        promtool("check", "service-discovery", "--timeout=3s", tmp_path / "prometheus.yml", "vcubev")
     )[0]
     assert {one["labels"]["member"] for one in found} == {*inventory().hubs, *inventory().hosts}
 

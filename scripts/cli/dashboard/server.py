@@ -21,6 +21,7 @@ FEWEST_SECONDS = 0.2  # between two pictures
 ASK_SECONDS = 0.4  # between a machine's answer and the next question to it
 REST_SECONDS = 1  # a picture at least so often: a page that gets none says so
 TOKEN_BYTES = 16
+SHUTDOWN_SECONDS = 0.5  # aiohttp would wait a minute for open pages, which hear of news for as long as they are open
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -53,7 +54,7 @@ class Server:
         Raises:
             OSError: The port is taken.
         """
-        runner = web.AppRunner(self.application, access_log=None)
+        runner = web.AppRunner(self.application, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
         await runner.setup()
         try:
             site = web.TCPSite(runner, LOOPBACK, port)
