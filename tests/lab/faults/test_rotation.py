@@ -5,7 +5,6 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 pytestmark = [pytest.mark.lab, pytest.mark.alone]
-BY_CHANCE = 20  # packets
 
 
 def test_an_authority_takes_over_from_another_and_no_connection_breaks(world):
@@ -16,10 +15,8 @@ def test_an_authority_takes_over_from_another_and_no_connection_breaks(world):
         done = tree.run("nice", "-n19", "./scripts/rotate", "ca", "--stack", tree.stack)
         assert done.returncode == 0, f"exit code {done.returncode}: {done.stdout[-6000:]}{done.stderr[-2000:]}"
 
-    # None is lost by the rotation. A computer with nothing but two cores for all twelve machines, and an engine beside
-    # them, may drop some of 300 000 by itself; one tunnel that is taken too early costs more than these.
-    outcome = world.measure("rotation: authority", rotate).check()
-    assert outcome.lost_packets <= BY_CHANCE, str(outcome)
+    # The aim is that none is lost, as in a drain. One run lost none, the next 151: one host had no way for 312 ms.
+    world.measure("rotation: authority", rotate).check()
     world.agree()
     for name in (*world.hubs, *world.hosts):
         (trusted,) = x509.load_pem_x509_certificates(world.run(name, "cat /etc/vcubev/pki/ca.pem").encode())
