@@ -110,7 +110,7 @@ TUNNEL = NOBODY.replace("=nobody", "=vcubev-tunnel").replace("=nogroup", "=vcube
 READABLE = re.compile(
     r"/usr/local/lib/vcubev/.*|/etc/vcubev/[^/]+\.(env|json|conf)|/etc/vcubev/(hubs|links|services|doors|nearest)/[^/]+"
     r"|/etc/vcubev/pki/(ca|certificate)\.pem|(/etc/vcubev/|/var/lib/vcubev/|/run/vcubev-)crl/[^/]+"
-    r"|/run/vcubev-(hub|paths|names|nearest)/.*|/var/lib/vcubev-lookup/.*|/var/lib/vcubev/(draining|brought)"
+    r"|/run/vcubev-(hub|paths|names|nearest|offload)/.*|/var/lib/vcubev-lookup/.*|/var/lib/vcubev/(draining|brought)"
 )
 
 
