@@ -7,6 +7,7 @@ are veth pairs with the names and addresses of the real ones, which are OpenVPN 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import socket
@@ -16,9 +17,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from components.model import render
 from components.model.topology import HubView, LinkView, Topology
+from tests.rendering import ROOT
 
 HOSTS_DEVICE = "hosts-udp"
 MUST_SECONDS = 30
@@ -35,6 +38,17 @@ def apart(module: str, *arguments: str) -> list[str]:
     prepare = 'mount -t tmpfs tmpfs /run && ip link set lo up && exec "$@"'
     run = ["sh", "-c", prepare, "sh", sys.executable, "-m", module, *arguments]
     return [*unshare, "--mount-proc", *run]
+
+
+def seen_apart(module: str, *arguments: str, seconds: float = 120) -> Any:
+    """Run such a module; return what it printed, which is JSON.
+
+    Args:
+        seconds: How long it may take.
+    """
+    done = subprocess.run(apart(module, *arguments), cwd=ROOT, capture_output=True, text=True, timeout=seconds)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 class Bird:

@@ -1,16 +1,13 @@
 """Metrics are for those whom the stack file names, and the rest of the packet filter stays what it is: real packets."""
 
-import json
 import os
 import shutil
-import subprocess
 
 import pytest
 
 from components.model.policy import METRICS_PORT
 from tests.daemons.doors import CLIENTS, OTHER_PORT
-from tests.daemons.routed import apart
-from tests.rendering import ROOT
+from tests.daemons.routed import seen_apart
 
 os.environ["PATH"] += ":/usr/sbin:/sbin"  # where Debian keeps `ip` and `nft`, out of a plain user's PATH
 lacking = [program for program in ("nft", "unshare", "ip") if shutil.which(program) is None]
@@ -19,10 +16,7 @@ pytestmark = pytest.mark.skipif(bool(lacking), reason=f"not installed: {', '.joi
 
 @pytest.fixture(scope="module")
 def reached(tmp_path_factory):
-    command = apart("tests.daemons.doors", str(tmp_path_factory.mktemp("doors")))
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return seen_apart("tests.daemons.doors", str(tmp_path_factory.mktemp("doors")))
 
 
 @pytest.mark.parametrize("device", ["path1", "hosts-udp", "link2"])

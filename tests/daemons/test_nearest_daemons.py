@@ -1,14 +1,11 @@
 """A shared address leads to the nearest server for real: the agent, the rules and the names' daemon, in namespaces."""
 
-import json
 import os
 import shutil
-import subprocess
 
 import pytest
 
-from tests.daemons.routed import apart
-from tests.rendering import ROOT
+from tests.daemons.routed import seen_apart
 
 os.environ["PATH"] += ":/usr/sbin:/sbin"  # where Debian keeps daemons, out of a plain user's PATH
 lacking = [program for program in ("nft", "unshare", "ip", "fping", "dnsmasq") if shutil.which(program) is None]
@@ -21,10 +18,7 @@ CLIENT_SECONDS = 0.7  # one question that nobody answers, and its Python's start
 
 @pytest.fixture(scope="module")
 def seen():
-    command = apart("tests.daemons.steered")
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=150)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return seen_apart("tests.daemons.steered", seconds=150)
 
 
 def test_the_nearest_answers_at_the_shared_address_by_both_protocols_and_families(seen):

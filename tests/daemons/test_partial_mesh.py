@@ -1,14 +1,11 @@
 """Large networks lean on a core of hubs: real BIRDs, each in a network namespace, as the program configures them."""
 
-import json
 import os
 import shutil
-import subprocess
 
 import pytest
 
-from tests.daemons.routed import apart
-from tests.rendering import ROOT
+from tests.daemons.routed import seen_apart
 
 os.environ["PATH"] += ":/usr/sbin:/sbin"  # where Debian keeps daemons, out of a plain user's PATH
 lacking = [program for program in ("bird", "unshare", "ip", "ping") if shutil.which(program) is None]
@@ -19,10 +16,7 @@ PING_SECONDS = 0.01
 
 @pytest.fixture(scope="module")
 def seen():
-    command = apart("tests.daemons.leaning")
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=90)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return seen_apart("tests.daemons.leaning", seconds=90)
 
 
 def test_a_host_at_one_leaf_is_known_at_all_hubs_with_its_number(seen):
@@ -68,9 +62,7 @@ def test_hosts_that_come_all_at_once_do_not_wait_for_the_next_look_at_the_kernel
 
 def test_many_hubs_agree_at_once_when_one_of_them_dies():
     """Each knows a way by each other, and they must not try them all."""
-    done = subprocess.run(apart("tests.daemons.dying"), cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    seen = json.loads(done.stdout)
+    seen = seen_apart("tests.daemons.dying")
     # From each other hub: the way by it goes, and its own host comes or the way to another's.
     assert seen["messages"] < 4 * seen["hubs"], "for each host at each hub: the hunt for a way to a hub that is dead"
     assert seen["seconds"] < 10

@@ -11,7 +11,7 @@ from tests.lab.worktree import WorkTree
 
 # A computer that is busy with other tests loses packets by itself.
 pytestmark = [pytest.mark.lab, pytest.mark.alone]
-HUBS = ("oregon-a", "paris-a")
+HUBS, NAMES = ("oregon-a", "paris-a"), ("oregon/a", "paris/a")  # as the lab has them, and as status does
 # Hosts with even addresses are at the first process of every hub, the others at the second.
 FIRST_ONLY = (("web-2", "10.100.2.2"), ("db-2", "10.100.1.2"))
 MOVED_SECONDS = 90
@@ -39,24 +39,31 @@ def spread(doors):
     return doors["tcp"] == 0 and doors["udp2"] in (1, 2) and doors["udp"] == 4 - doors["udp2"]
 
 
-def wait_for(lab, well):
-    """Wait until each hub's sessions at each of its processes are as they should be."""
+def wait_for(lab, well, names=NAMES):
+    """Wait until the sessions of these hubs at each of their processes are as they should be; return the status."""
     deadline = time.monotonic() + MOVED_SECONDS
     while True:
         state = json.loads(lab.script("status", lab.stack, "--json").stdout)
-        if all(well(hub["doors"]) for hub in state["hubs"]):
+        doors = {hub["name"]: hub["doors"] for hub in state["hubs"]}
+        if all(well(doors[name]) for name in names):
             return state
-        assert time.monotonic() < deadline, [hub["doors"] for hub in state["hubs"]]
+        assert time.monotonic() < deadline, doors
         time.sleep(2)
 
 
-def test_hosts_spread_over_a_second_process_with_no_packet_lost(lab):
+def change(lab, processes, well):
+    """Give each hub so many processes; return the packets lost until hosts are where they should be, and the status."""
     settle(lab)
-    say(lab, 2)
+    say(lab, processes)
     with pings(lab, EVERY_WAY) as lost:
         done = lab.up()
         assert done.returncode == 0, told(done)
-        state = wait_for(lab, spread)
+        state = wait_for(lab, well)
+    return lost, state
+
+
+def test_hosts_spread_over_a_second_process_with_no_packet_lost(lab):
+    lost, state = change(lab, 2, spread)
     assert lost == dict.fromkeys(EVERY_WAY, 0)
     assert state["well"] and all(hub["transports"] == {"udp": 4, "tcp": 0} for hub in state["hubs"])
     assert all(hub["offload"]["openvpn"] for hub in state["hubs"]), "Debian's OpenVPN is built to ask the kernel"
@@ -76,25 +83,13 @@ def test_a_process_that_is_killed_on_every_hub_takes_no_host_of_the_other_along(
 def test_a_process_that_stays_away_is_gone_round(lab):
     settle(lab)
     lab.lab("exec", HUBS[0], "--", "systemctl", "stop", "vcubev-hosts@udp2")
-    wait_for_one = time.monotonic() + MOVED_SECONDS
-    while True:
-        hubs = json.loads(lab.script("status", lab.stack, "--json").stdout)["hubs"]
-        doors = next(hub["doors"] for hub in hubs if hub["name"] == "oregon/a")
-        if doors == {"tcp": 0, "udp": 4, "udp2": 0}:
-            break
-        assert time.monotonic() < wait_for_one, doors
-        time.sleep(2)
+    wait_for(lab, lambda doors: doors == {"tcp": 0, "udp": 4, "udp2": 0}, NAMES[:1])
     lab.lab("exec", HUBS[0], "--", "systemctl", "start", "vcubev-hosts@udp2")
     settle(lab)
 
 
 def test_one_process_is_enough_again(lab):
-    settle(lab)
-    say(lab, 1)
-    with pings(lab, EVERY_WAY) as lost:
-        done = lab.up()
-        assert done.returncode == 0, told(done)
-        wait_for(lab, lambda doors: doors == {"tcp": 0, "udp": 4})
+    lost, _ = change(lab, 1, lambda doors: doors == {"tcp": 0, "udp": 4})
     # A cloud's firewall closes the port before the hub's hosts have left it: some notice, and go by their other tunnel.
     assert max(lost.values()) <= HALF_A_SECOND, lost
     for hub in HUBS:
