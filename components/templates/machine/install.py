@@ -193,8 +193,7 @@ def install(bundle):
         run("sysctl", "-q", "-p", SETTINGS)
     actions = [a for p in changed for a in kept[p]] + [a for p in gone for a in old["files"][p]]
     # The packet filter is loaded by now.
-    gone_with = tuple(left) or ("\0",)
-    actions = [a for a in dict.fromkeys(actions) if a != LOAD_FILTER and not a.endswith(gone_with)]
+    actions = [a for a in dict.fromkeys(actions) if a != LOAD_FILTER and not a.endswith(tuple(left))]
     todo = [a for a in actions if not covered(a, actions, started)]
     with rolled(bundle, todo, started, old["units"]):
         for unit in (unit for unit in left if unit.startswith(DOORS)):

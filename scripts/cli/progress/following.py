@@ -2,7 +2,7 @@
 
 By the Automation API's events: the engine sends them to a port of this process (`--event-log tcp://`), as it does for
 `pulumi.automation`, and no file of them lies about. They hold resources' states, with secrets as "[secret]". Why not by
-its `Stack.up` itself: docs/adr/0012-progress.md.
+its `Stack.up` itself: docs/adr/0014-progress.md.
 """
 
 from __future__ import annotations
