@@ -27,6 +27,9 @@ ROOT = Path(__file__).parents[2]
 STACKS = ROOT / "stacks"
 LAB = "lab"
 PASSPHRASE_BYTES = 32
+# The engine's file back end writes a file of attributes beside each of its own, in place: killed at that moment, it
+# finds half of one, and says "EOF" to every command from then on.
+NO_SIDECARS = "metadata=skip"
 
 
 def state_directory() -> Path:
@@ -75,7 +78,7 @@ class Stack:
             return {}
         settings = {}
         if not logged_in():
-            settings["PULUMI_BACKEND_URL"] = f"file://{state_directory() / 'backend'}"
+            settings["PULUMI_BACKEND_URL"] = f"{_own_back_end()}?{NO_SIDECARS}"
         if not {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"} & set(os.environ):
             settings["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(state_directory() / "passphrase")
         return settings
@@ -232,8 +235,12 @@ def logged_in() -> bool:
         current = json.loads(credentials.read_text()).get("current")
     except (OSError, ValueError):
         current = None
-    ours = f"file://{state_directory() / 'backend'}"
-    return bool(os.environ.get("PULUMI_BACKEND_URL", current or ours) != ours)
+    ours = _own_back_end()
+    return os.environ.get("PULUMI_BACKEND_URL", current or ours).partition("?")[0] != ours
+
+
+def _own_back_end() -> str:
+    return f"file://{state_directory() / 'backend'}"
 
 
 def _write_once(path: Path, text: str) -> None:

@@ -26,6 +26,7 @@ class Behaviour:
     up: bool = True
     fit: bool = True
     udp: bool = True
+    dead_ports: set[int] = field(default_factory=set)  # by UDP
     loss: float = 0.0  # one way
     rtt_seconds: float = 0.01
 
@@ -98,7 +99,8 @@ class World:
             if path.hub is None or path.hub.id not in self.behaviour:
                 continue
             at = self.behaviour[path.hub.id]
-            reached = at.up and (at.udp or path.transport == "tcp")
+            port = path.hub.door("udp", self.choice.seat, path.turn)[1]
+            reached = at.up and (path.transport == "tcp" or (at.udp and port not in at.dead_ports))
             if not reached:
                 self._since[path.number] = self.now + HANDSHAKE_SECONDS
             elif self.now >= self._since[path.number]:

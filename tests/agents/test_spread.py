@@ -92,18 +92,33 @@ def test_a_dead_process_is_gone_round_even_where_there_is_no_other_hub(seat):
     assert opened(world, 1)[0] == own and own not in opened(world, 1)[1:]
 
 
-def test_after_a_while_a_host_is_at_its_own_process_again():
-    world = seated([wide()], 2)
-    world.behaviour[1].up = False
-    world.until(lambda w: len(opened(w, 1)) == 2, 30)
-    world.behaviour[1].up = True
-    world.run(choice.HOME_SECONDS)
-    world.choice.renew()
-    world.run(30)
-    world.behaviour[1].up = False
-    world.run(0.5)
-    world.behaviour[1].up = True
-    world.until(lambda w: opened(w, 1)[-1] == port(wide(), 2), 60)
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_host_goes_to_its_own_process_when_that_has_come_and_no_packet_is_lost(number):
+    world = seated([wide(1), wide(2)], 2)
+    own = port(wide(), 2)
+    # It hears of the process before the process is there: at one of its two hubs, of which it prefers one.
+    world.behaviour[number].dead_ports.add(own)
+    world.until(lambda w: w.both() and w.choice.paths[w.choice.active].fit, 30)
+    world.run(60)
+    assert opened(world, number)[-1] != own
+    world.behaviour[number].dead_ports.clear()
+    before = world.now
+    world.until(lambda w: opened(w, number)[-1] == own and w.both(), 2 * choice.HOME_SECONDS + 60)
+    world.run(120)
+    assert opened(world, number)[-1] == own and world.both()
+    assert {action.reason for _, action in world.uses(before)} <= {"renewed", "better"}, "nothing was broken"
+
+
+def test_a_process_that_stays_dead_is_tried_less_and_less():
+    world = seated([wide(1), wide(2)], 2)
+    own = port(wide(), 2)
+    world.behaviour[1].dead_ports.add(own)
+    world.run(600)
+    early = opened(world, 1).count(own)
+    world.run(5 * choice.MOST_HOME_SECONDS)
+    late = opened(world, 1).count(own) - early
+    assert early >= 3 and late <= 10, (early, late)
+    assert {action.reason for _, action in world.uses(world.now - 600)} <= {"renewed", "better"}
 
 
 def test_more_processes_move_those_hosts_only_whose_process_is_another_and_break_nothing():

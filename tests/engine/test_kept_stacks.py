@@ -41,6 +41,17 @@ def test_a_state_that_knows_of_drift_asks_for_that_bundle_only(kept):
     assert len(json.dumps(after, sort_keys=True)) == pytest.approx(len(before), rel=0.02)
 
 
+def test_the_engine_keeps_nothing_that_a_kill_could_leave_half_written(kept):
+    """An attributes' file cut short made each command say "error: EOF", `down` as well; all others are renamed."""
+    (state,) = kept.backend.rglob(f"stacks/*/{STACK}.json")
+    assert list(kept.backend.rglob("*.attrs")) == []
+    cut_short = state.with_name(f"{state.name}.attrs")
+    cut_short.touch()
+    assert "EOF" in kept.pulumi("stack", "export").stderr, "it does no harm any more: this test and NO_SIDECARS may go"
+    cut_short.unlink()
+    assert kept.preview() == {}
+
+
 def test_all_goes_on_from_a_backup_when_everything_else_is_lost(kept, tmp_path):
     secrets = keys.of_state(kept.state())
     passphrase = (kept.backend / "passphrase").read_bytes()

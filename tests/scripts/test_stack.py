@@ -43,7 +43,7 @@ def alone(tmp_path, monkeypatch):
 
 def test_a_lab_stack_has_its_state_on_this_computer(alone, tmp_path):
     assert Stack("lab").settings() == {
-        "PULUMI_BACKEND_URL": f"file://{tmp_path}/state/vcubev/backend",
+        "PULUMI_BACKEND_URL": f"file://{tmp_path}/state/vcubev/backend?metadata=skip",
         "PULUMI_CONFIG_PASSPHRASE_FILE": f"{tmp_path}/state/vcubev/passphrase",
     }
 

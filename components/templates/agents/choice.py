@@ -20,7 +20,7 @@ PATIENCE_SECONDS = 10  # a spare stays so long with a hub that is not fit: it ma
 RETRY_SECONDS, MOST_RETRY_SECONDS = 15, 240  # until a hub that failed is tried again
 REBALANCE_SECONDS = 20  # between two moves of the spare to a better hub
 UDP_RETRY_SECONDS = 60  # where UDP seems blocked
-HOME_SECONDS = 600  # until a process that failed is tried first again
+HOME_SECONDS, MOST_HOME_SECONDS = 30, 1800  # at another process of a hub, until its own is tried again
 NEARER = 0.7  # another site's hub must be that much nearer for a tunnel to move to it
 
 
@@ -42,6 +42,15 @@ class Use:
     reason: str
 
 
+@dataclass(frozen=True)
+class Detour:
+    """A hub is reached by another process than this host's own, which has failed."""
+
+    since: float
+    seconds: float  # until its own is tried again
+    turn: int  # see Hub.door
+
+
 class Choice:
     """Decides; whoever calls `step` does what it returns."""
 
@@ -56,7 +65,7 @@ class Choice:
         self._left_for_loss = -math.inf
         self._avoided: dict[tuple[int, str], tuple[float, float]] = {}  # (hub, transport) -> (until, length)
         self._failures: dict[tuple[int, str], tuple[float, int]] = {}  # -> (last, how many)
-        self._turns: dict[int, tuple[float, int]] = {}  # hub -> (last failure by UDP, next turn)
+        self._detours: dict[int, Detour] = {}  # by hub
         self._udp_failures = 0
         self._udp_tried = -math.inf
         self._rebalanced = -math.inf
@@ -79,6 +88,8 @@ class Choice:
         tunnel.heard(now, rtt_seconds, fit)
         if tunnel.transport == "udp":
             self._udp_failures = 0
+            if tunnel.turn == 0:
+                self._detours.pop(tunnel.hub.id, None)
         if tunnel.hub and fit:
             self._avoided.pop((tunnel.hub.id, tunnel.transport), None)
 
@@ -94,6 +105,7 @@ class Choice:
         for path in self.paths.values():
             if path.dead(now) or not path.fit or path.loss > 0.02:
                 path.troubled = now
+            path.stale |= self._goes_home(now, path)
         return [*self._switch(now), *self._place(now)]
 
     def _switch(self, now: float) -> list[Use]:
@@ -252,13 +264,30 @@ class Choice:
         self._avoided[key] = (now + length * spread, length)
         if path.transport == "udp" and path.unfit_since == math.inf:
             # It may be one process that is dead, not the hub.
-            self._turns[path.hub.id] = (now, path.turn + 1)
+            self._detours[path.hub.id] = self._detour(now, path)
             self._udp_failures += 1
             self._udp_tried = now
 
+    def _detour(self, now: float, path: Path) -> Detour:
+        """Return how its hub is to be reached after a path has failed."""
+        last = self._detours.get(path.hub.id, Detour(now, 0, 0))
+        if path.turn:
+            return Detour(last.since, last.seconds, path.turn + 1)
+        return Detour(now, min(MOST_HOME_SECONDS, max(HOME_SECONDS, 2 * last.seconds)), 1)
+
+    def _goes_home(self, now: float, path: Path) -> bool:
+        """Tell whether a path that works should be taken to its hub's own process for this host again."""
+        if path.hub is None or path.transport != "udp" or not path.works(now):
+            return False
+        away = path.hub.door("udp", self.seat, path.turn) != path.hub.door("udp", self.seat)
+        return away and self._turn(now, path.hub) == 0
+
+    def _turn(self, now: float, hub: Hub) -> int:
+        detour = self._detours.get(hub.id)
+        return detour.turn if detour and now - detour.since < detour.seconds else 0
+
     def _open(self, now: float, path: Path, hub: Hub, transport: str) -> Open:
-        failed, turn = self._turns.get(hub.id, (-math.inf, 0))
-        turn = turn if transport == "udp" and now - failed < HOME_SECONDS else 0
+        turn = self._turn(now, hub) if transport == "udp" else 0
         path.open(now, hub, transport, turn)
         return Open(path.number, hub, transport, turn)
 
