@@ -107,13 +107,11 @@ def hub_files(
         **{
             f"{HOOKS}/{hook}": copied(f"hooks/{hook}")
             for hook in (
-                "ask-routes",
                 "client-connect",
                 "client-disconnect",
                 "drain",
                 "flush-hosts",
                 "hosts-up",
-                "learn-address",
                 "link-down",
                 "link-up",
                 "link-verified",

@@ -112,7 +112,7 @@ class Mesh:
         asked = self.path("/run/vcubev-routes")
         asked.mkdir(parents=True)
         self.start("routes", sys.executable, self.path("/usr/local/lib/vcubev/routes.py"))
-        until((asked / "socket").exists, 5)
+        until((asked / "sessions").exists, 5)
         self.revoke()
         for name in names:
             self.enroll(name, self.signers[0])

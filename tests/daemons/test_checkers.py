@@ -14,7 +14,6 @@ from tests.rendering import MACHINES, ROOT, TOPOLOGY, brought_scripts, first_con
 
 HOOKS = ROOT / "components" / "templates" / "hooks"
 os.environ["PATH"] += ":/usr/sbin:/sbin"  # where Debian keeps daemons, out of a plain user's PATH
-PERL = "ask-routes"
 HUBS = [hub.key for hub in TOPOLOGY.hubs]
 paths, HUB = load("paths"), load("tunnels").Hub(1, "oregon", "a", "10.100.0.1", "203.0.113.1", 1194, 443)
 
@@ -149,16 +148,10 @@ def test_at_a_boot_systemd_leaves_no_unit_out_for_the_order_of_others(machine, t
 
 
 @needs("shellcheck")
-@pytest.mark.parametrize("hook", sorted({path.name for path in HOOKS.iterdir() if path.suffix != ".j2"} - {PERL}))
+@pytest.mark.parametrize("hook", sorted({path.name for path in HOOKS.iterdir() if path.suffix != ".j2"}))
 def test_shellcheck_passes_every_hook(hook):
     done = subprocess.run(["shellcheck", "-x", "-P", ROOT, HOOKS / hook], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
-
-
-@needs("perl")
-def test_perl_takes_the_hook_that_is_no_shell_script():
-    done = subprocess.run(["perl", "-Mstrict", "-w", "-c", HOOKS / PERL], capture_output=True, text=True)
-    assert done.returncode == 0 and done.stderr.strip().endswith("syntax OK"), done.stderr
 
 
 @needs("shellcheck")

@@ -17,10 +17,10 @@ from components.model.addressing import (
     role_prefix_ipv6,
 )
 from components.model.topology import Overlay
-from tests.daemons.test_hooks import HOOKS, HUB, OVERLAY, hooks, run
+from tests.daemons.test_hooks import HOOKS, HUB, OVERLAY, hooks, routes, run
 from tests.model.strategies import overlays
 
-assert hooks  # a fixture, used by name
+assert hooks and routes  # fixtures, used by name
 # What an environment can hold: no NUL, and bytes that are no UTF-8 as well.
 ENVIRONMENT = st.binary(max_size=80).map(lambda raw: os.fsdecode(raw.replace(b"\0", b"")))
 PRINTABLE = st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=60)
@@ -73,8 +73,10 @@ def test_the_parser_takes_a_members_address_and_nothing_else(tmp_path, data):
 @example(serial="10.100.1.1", name="host.web-1\nifconfig-push 10.100.1.2 255.255.0.0")
 @example(serial="10.100.1.1", name="../../etc/passwd")
 @MANY
-def test_client_connect_answers_with_that_address_whatever_the_name_or_refuses_and_writes_nothing(hooks, serial, name):
-    for leftover in [*(hooks / "run").glob("*/*"), hooks / "routes.log", hooks / "answer"]:
+def test_client_connect_answers_with_that_address_whatever_the_name_or_refuses_and_writes_nothing(
+    hooks, routes, serial, name
+):
+    for leftover in [*(hooks / "run").glob("*-hosts-*/*"), hooks / "answer"]:
         leftover.unlink(missing_ok=True)
     before = {str(path) for path in hooks.rglob("*")}
     done = run(hooks, "client-connect", str(hooks / "answer"), serial=serial, common_name=name, text=False)
@@ -82,20 +84,12 @@ def test_client_connect_answers_with_that_address_whatever_the_name_or_refuses_a
     assert (done.returncode == 0) is (expected is not None), (serial, done.stderr)
     new = {str(path) for path in hooks.rglob("*")} - before
     if expected is None:
-        assert not new
+        assert not new and routes.heard() == ""
         return
     ipv4, ipv6 = expected.split()
     of_session = f"run/vcubev-hosts-udp/{ipv4}"
     pushed = f"ifconfig-push {ipv4} 255.255.0.0\nifconfig-ipv6-push {ipv6}/64 {ipv6}\n"
     assert (hooks / "answer").read_text() == pushed
     beside = (f"{of_session}.serial", f"{of_session}.names")
-    assert new == {f"{hooks}/{made}" for made in ("answer", "routes.log", of_session, *beside)}
-
-
-@given(learned=st.one_of(almost(OVERLAY.ipv4), ENVIRONMENT, PRINTABLE, st.just("fd5c:ab1e:0:1::1")))
-@example(learned="10.100.1.1/16")
-@example(learned="*")
-@MANY
-def test_learn_address_takes_the_certificates_two_addresses_and_nothing_else(hooks, learned):
-    done = run(hooks, "learn-address", "add", learned, "host.web-1", serial="10.100.1.1", text=False)
-    assert (done.returncode == 0) is (learned in ("10.100.1.1", "fd5c:ab1e:0:1::1")), (learned, done.stderr)
+    assert new == {f"{hooks}/{made}" for made in ("answer", of_session, *beside)}
+    assert routes.heard() == f"come {ipv4} hosts-udp\n"

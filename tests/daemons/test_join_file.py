@@ -19,10 +19,7 @@ from tests.components.declared import lab_values
 pytestmark = pytest.mark.skipif(not shutil.which("openvpn"), reason="openvpn is not installed")
 NOW = datetime.now(UTC).replace(microsecond=0)
 # What belongs to the machine around it: devices made beforehand, hooks, management.
-OF_THE_MACHINE = (
-    "ifconfig-noexec|script-security|client-|learn-address|tmp-dir|management|txqueuelen|"
-    "crl-verify|ca |cert |x509-track"
-)
+OF_THE_MACHINE = "ifconfig-noexec|script-security|client-|tmp-dir|management|txqueuelen|crl-verify|ca |cert |x509-track"
 
 
 def pem(key):

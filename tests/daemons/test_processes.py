@@ -101,7 +101,7 @@ def test_what_a_process_leaves_with_nobody_to_write_routes_is_put_right_by_devic
     for device, host in (("hosts-udp", WEB_1), ("hosts-udp2", WEB_2)):
         mesh.path(f"/run/vcubev-{device}/{host}").unlink(missing_ok=device == "hosts-udp")
     mesh.path(f"/run/vcubev-hosts-udp/{WEB_1}").touch()
-    mesh.path("/run/vcubev-routes/socket").unlink()
+    mesh.path("/run/vcubev-routes/sessions").unlink()
     mesh.start("routes", "python3", mesh.path("/usr/local/lib/vcubev/routes.py"))
     until(lambda: mesh.places() == [(WEB_1, "hosts-udp")], 5)
 

@@ -9,12 +9,12 @@ import hashlib
 import math
 from dataclasses import dataclass
 
-from tunnels import Hub, Path, Seen, much_worse
+from tunnels import Detour, Hub, Path, Seen, much_worse
 
 HOLD_SECONDS = 30  # between two moves for loss alone
 SETTLED_SECONDS = 10  # a better path has to be well for so long
 MOST_SETTLED_SECONDS = 300  # ... and longer each time that it has failed
-CONNECT_SECONDS = 4  # a tunnel that has brought no answer for so long goes to another hub
+CONNECT_SECONDS = 4  # a tunnel that has brought no answer for so long goes to another hub, a spare up to twice as long
 LINGER_SECONDS = 2  # a tunnel that traffic has left stays so long for what is under way
 PATIENCE_SECONDS = 10  # a spare stays so long with a hub that is not fit: it may be so for a moment only
 RETRY_SECONDS, MOST_RETRY_SECONDS = 15, 240  # until a hub that failed is tried again
@@ -40,15 +40,6 @@ class Use:
 
     path: int
     reason: str
-
-
-@dataclass(frozen=True)
-class Detour:
-    """A hub is reached by another process than this host's own, which has failed."""
-
-    since: float
-    seconds: float  # until its own is tried again
-    turn: int  # see Hub.door
 
 
 class Choice:
@@ -159,7 +150,7 @@ class Choice:
             gone = path.hub is None or path.hub.id not in self.hubs
             if gone and path.number == self.active and path.works(now):
                 continue
-            if gone or path.silence(now) > CONNECT_SECONDS:
+            if gone or path.silence(now) > self._patience(now, path):
                 if path.hub is not None and not gone:
                     self._avoid(now, path)
                 if target := self._target(now, path):
@@ -259,9 +250,7 @@ class Choice:
         key = (path.hub.id, path.transport)
         _, length = self._avoided.get(key, (0.0, 0.0))
         length = min(MOST_RETRY_SECONDS, max(RETRY_SECONDS, 2 * length))
-        # Not all hosts at once.
-        spread = 1 + 0.5 * int.from_bytes(_weight(self.host, path.hub)[:2], "big") / 65536
-        self._avoided[key] = (now + length * spread, length)
+        self._avoided[key] = (now + length * (1 + 0.5 * self._spread(path.hub)), length)
         if path.transport == "udp" and path.unfit_since == math.inf:
             # It may be one process that is dead, not the hub.
             self._detours[path.hub.id] = self._detour(now, path)
@@ -285,6 +274,15 @@ class Choice:
     def _turn(self, now: float, hub: Hub) -> int:
         detour = self._detours.get(hub.id)
         return detour.turn if detour and now - detour.since < detour.seconds else 0
+
+    def _patience(self, now: float, path: Path) -> float:
+        """Return for how long a path may be silent. Not all hosts of a dead hub should come to another at once."""
+        spare = self.active not in (None, path.number) and self.paths[self.active].works(now)
+        return CONNECT_SECONDS * (1 + self._spread(path.hub) * spare)
+
+    def _spread(self, hub: Hub) -> float:
+        """Return a number from 0 to 1 of this host's own."""
+        return int.from_bytes(_weight(self.host, hub)[:2], "big") / 65536
 
     def _open(self, now: float, path: Path, hub: Hub, transport: str) -> Open:
         turn = self._turn(now, hub) if transport == "udp" else 0

@@ -1,12 +1,13 @@
 """Writes the routes of this hub's hosts for those who have no right to: OpenVPN, which strangers speak to, has none.
 
-OpenVPN's hooks ask at a socket that only its user may open: "add IPV4 DEV NUMBER" or "del IPV4 DEV". What they ask is
-checked against the address plan: routes of hosts by the hosts' devices can be had here, and nothing else.
+OpenVPN's hooks keep a file for each session and say so in a FIFO that only its user may open: "come IPV4 DEV" or
+"go IPV4 DEV". They do not wait: OpenVPN carries nothing meanwhile. A host whose route cannot be written gets no answer
+to its probes, and goes to another hub. What is said is checked against the address plan and against those files:
+routes of hosts by the hosts' devices can be had here, and nothing else.
 
-One request at a time, by netlink and with no other program: hosts wait for it while they connect.
+One at a time, by netlink and with no other program.
 """
 
-import contextlib
 import errno
 import json
 import os
@@ -20,16 +21,14 @@ from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, 
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import doors
-from bird import HIGHEST_NUMBER
+from bird import HIGHEST_NUMBER, Bird, numbers
 from notify import ready
 from plan import ipv6_of, place
 
 CONFIG = pathlib.Path("/etc/vcubev/hub.json")
-SOCKET = pathlib.Path("/run/vcubev-routes/socket")
-REQUEST = re.compile(r"add (\S+) (hosts-[a-z0-9]+) ([1-9][0-9]{0,4})|del (\S+) (hosts-[a-z0-9]+)")
-LONGEST_REQUEST = 100
-WAITING = 64  # requests that wait for their turn: each of OpenVPN's daemons has one at a time
-PATIENCE_SECONDS = 0.2  # whoever connects and says nothing holds up the others for so long
+FIFO = pathlib.Path("/run/vcubev-routes/sessions")
+SAID = re.compile(r"(come|go) (\S+) (hosts-[a-z0-9]+)")
+LONGEST_LINE = 100
 MOST_ROUTES = 16  # that one host can have by mistake: a request ends
 PROTOCOL = 99  # marks these routes in the table
 
@@ -91,43 +90,58 @@ class Table:
 
 
 class Routes:
-    """What may be asked, and what it does."""
+    """What may be said, and what it does."""
 
-    def __init__(self, table: Table, overlay4: IPv4Network, overlay6: IPv6Network) -> None:
-        self._table, self._overlay4, self._overlay6 = table, overlay4, overlay6
+    def __init__(self, table: Table, bird: Bird, overlay4: IPv4Network, overlay6: IPv6Network) -> None:
+        self._table, self._bird, self._overlay4, self._overlay6 = table, bird, overlay4, overlay6
 
-    def answer(self, request: bytes) -> bytes:
-        """Do what a hook asks; return "ok", or why not."""
+    def hear(self, line: bytes) -> None:
+        """Do what a line of a hook asks for; what is none is told, and no more."""
         try:
-            self._do(request.decode("ascii"))
+            self._do(line[: LONGEST_LINE + 1].decode("ascii"))
         except (ValueError, OSError) as problem:
-            print(f"refused {request!r}: {problem}", flush=True)
-            return f"no: {problem}".encode()[:LONGEST_REQUEST]
-        return b"ok"
+            print(f"not done: {line[:LONGEST_LINE]!r}: {problem}", flush=True)
 
-    def _do(self, request: str) -> None:
-        asked = REQUEST.fullmatch(request)
-        if asked is None:
+    def _do(self, line: str) -> None:
+        said = SAID.fullmatch(line)
+        if said is None:
             raise ValueError("it is none of the two requests")
-        added, device, number, removed, left = asked.groups()
-        if (device or left) not in doors.devices():
+        verb, text, device = said.groups()
+        if device not in doors.devices():
             raise ValueError("it is no device of hosts")
-        addresses = self._both(added or removed)
-        if removed:
+        addresses = self._both(text)
+        if verb == "come":
+            # It may have gone again since, and that line comes next.
+            self._put(addresses, device)
+        elif not _is_here(text, device):
             for address in addresses:
-                self._table.remove(address, socket.if_nametoindex(left))
+                self._table.remove(address, socket.if_nametoindex(device))
+            for other in (other for other in doors.devices() if _is_here(text, other)):
+                self._put(addresses, other)
+
+    def _put(self, addresses: tuple[IPv4Address, IPv6Address], device: str) -> None:
+        if not _is_here(str(addresses[0]), device):
             return
-        if int(number) > HIGHEST_NUMBER:
-            raise ValueError(f"the highest number is {HIGHEST_NUMBER}")
-        interface = socket.if_nametoindex(device)
+        number, interface = self._number(addresses[0]), socket.if_nametoindex(device)
         try:
             for address in addresses:
-                self._table.put(address, interface, int(number))
+                self._table.put(address, interface, number)
         except OSError:
-            # Half a host is none: it will be refused.
+            # Half a host is none.
             for address in addresses:
                 self._table.remove(address, interface)
             raise
+
+    def _number(self, address: IPv4Address) -> int:
+        """Return the mobility number of a host that comes (RFC 7432 section 15: the higher is the newer place).
+
+        It is a spare: one below the place that has its traffic, until the host claims it for this tunnel (vcubev-hub).
+        Here already, it keeps its number.
+        """
+        mine, newest = numbers(self._bird.ask(f"show route {address}/32 all") or "")
+        if mine > 0:
+            return min(mine, HIGHEST_NUMBER)
+        return min(newest - 1, HIGHEST_NUMBER) if newest > 1 else 2 - newest
 
     def _both(self, text: str) -> tuple[IPv4Address, IPv6Address]:
         """Return a host's two addresses, from the first.
@@ -146,45 +160,61 @@ class Routes:
             raise ValueError("it is no host's address")
         return address, ipv6_of(address, self._overlay4, self._overlay6)
 
-    def withdraw(self, shown: str) -> None:
-        """Take away the routes of hosts that went while nobody was here to do it.
+    def catch_up(self, shown: str) -> None:
+        """Put right what nobody was here to hear of.
 
         Args:
             shown: The IPv4 routes of the table, as `ip -j` shows them.
         """
-        for route in json.loads(shown):
-            # The hooks keep a file for each host that is connected.
-            if route["dev"] in doors.devices() and not (doors.sessions(route["dev"]) / route["dst"]).exists():
-                print(f"{route['dst']} went by {route['dev']}", flush=True)
-                self.answer(f"del {route['dst']} {route['dev']}".encode())
+        standing = {(route["dst"], route["dev"]) for route in json.loads(shown)}
+        for host, device in sorted(standing):
+            if device in doors.devices() and not _is_here(host, device):
+                print(f"{host} went by {device}", flush=True)
+                self.hear(f"go {host} {device}".encode())
+        with_route = {host for host, device in standing if _is_here(host, device)}
+        for device in doors.devices():
+            for session in sorted(doors.sessions(device).glob("*.*.*.*[0-9]")):
+                if session.name not in with_route:
+                    print(f"{session.name} came by {device}", flush=True)
+                    self.hear(f"come {session.name} {device}".encode())
 
 
-def serve(listener: socket.socket, routes: Routes) -> None:
+def _is_here(host: str, device: str) -> bool:
+    """Tell whether a host has a session by a device."""
+    return (doors.sessions(device) / host).exists()
+
+
+def listen() -> int:
+    """Make the FIFO, for the group, which is OpenVPN's, in a directory that is theirs alone; return it opened."""
+    FIFO.unlink(missing_ok=True)
+    os.mkfifo(FIFO)
+    FIFO.chmod(0o660)
+    # Both ways: with no hook at the other end it has no end.
+    return os.open(FIFO, os.O_RDWR)
+
+
+def serve(fifo: int, routes: Routes) -> None:
+    rest = b""
     while True:
-        hook, _ = listener.accept()
-        with hook, contextlib.suppress(OSError):  # it may have gone
-            hook.settimeout(PATIENCE_SECONDS)
-            hook.send(routes.answer(hook.recv(LONGEST_REQUEST)))
+        *lines, rest = (rest + os.read(fifo, 65536)).split(b"\n")
+        rest = rest[: LONGEST_LINE + 1]
+        for line in lines:
+            routes.hear(line)
 
 
 def main() -> None:
     config = json.loads(CONFIG.read_text())
     routes = Routes(
-        Table(config["hosts_table"]), IPv4Network(config["overlay_ipv4"]), IPv6Network(config["overlay_ipv6"])
+        Table(config["hosts_table"]), Bird(), IPv4Network(config["overlay_ipv4"]), IPv6Network(config["overlay_ipv6"])
     )
     show = ["ip", "-4", "-j", "route", "show", "table", str(config["hosts_table"]), "proto", str(PROTOCOL)]
-    SOCKET.unlink(missing_ok=True)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-        listener.bind(str(SOCKET))
-        # For the group, which is OpenVPN's, in a directory that is theirs alone.
-        SOCKET.chmod(0o660)
-        listener.listen(WAITING)
-        # With the door open: a host that goes while this looks is not overlooked, its hook waits.
-        shown = subprocess.run(show, capture_output=True, text=True)
-        # A table that has never held a route is an error to `ip`, which then prints half a list.
-        routes.withdraw(shown.stdout if shown.returncode == 0 else "[]")
-        ready()
-        serve(listener, routes)
+    # Open before this looks: a host that comes or goes meanwhile is not overlooked.
+    fifo = listen()
+    shown = subprocess.run(show, capture_output=True, text=True)
+    # A table that has never held a route is an error to `ip`, which then prints half a list.
+    routes.catch_up(shown.stdout if shown.returncode == 0 else "[]")
+    ready()
+    serve(fifo, routes)
 
 
 if __name__ == "__main__":

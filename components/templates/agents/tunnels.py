@@ -81,6 +81,15 @@ class Seen:
     fit: bool = True
 
 
+@dataclass(frozen=True)
+class Detour:
+    """A hub is reached by another process than this host's own, which has failed."""
+
+    since: float
+    seconds: float  # until its own is tried again
+    turn: int  # see Hub.door
+
+
 @dataclass
 class Path:
     """One tunnel and what its probes say."""

@@ -28,5 +28,30 @@ role=$((offset >> 8))
 id=$((offset & 255))
 [ "$role" -ge 1 ] || refuse "$ipv4 is in the block of the hubs"
 { [ "$id" -ge 1 ] && [ "$id" -le 254 ]; } || refuse "$ipv4 is no member's address"
+# In hexadecimal with no other program, and no shell of its own as $(...) would be.
+hex() {
+  hexed=
+  rest=$1
+  while [ "$rest" -gt 0 ]; do
+    digits=0123456789abcdef
+    skip=$((rest & 15))
+    while [ "$skip" -gt 0 ]; do
+      digits=${digits#?}
+      skip=$((skip - 1))
+    done
+    hexed=${digits%"${digits#?}"}$hexed
+    rest=$((rest >> 4))
+  done
+}
+hex "$role"
+ipv6=$OVERLAY_IPV6_HEXTETS:$hexed
+hex "$id"
 # shellcheck disable=SC2034 # for the hook that reads this file
-ipv6=$(printf '%s:%x::%x' "$OVERLAY_IPV6_HEXTETS" "$role" "$id")
+ipv6=$ipv6::$hexed
+
+# tell come | go: say to vcubev-routes that this host has a session by this daemon, or has none any more. Opened both ways:
+# to open it for writing alone would wait for a reader.
+tell() {
+  # shellcheck disable=SC2154 # OpenVPN's: the device of this daemon
+  [ -p /run/vcubev-routes/sessions ] && printf '%s %s %s\n' "$1" "$ipv4" "$dev" 1<>/run/vcubev-routes/sessions
+}

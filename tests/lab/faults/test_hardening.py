@@ -128,11 +128,11 @@ def test_nobody_else_on_a_machine_reads_what_is_no_business_of_theirs_or_writes_
         assert not find(mesh, machine, "", r"\( -type f -o -type d \) -perm /022")
 
 
-def test_whoever_takes_over_openvpn_writes_only_to_its_own_directory_and_to_the_routes_socket(mesh):
+def test_whoever_takes_over_openvpn_writes_only_to_its_own_directory_and_to_the_fifo_of_routes(mesh):
     hub = next(iter(mesh.hubs))
-    own = re.compile(r"/run/vcubev-(hosts-(udp|tcp)|link\d+)(/.*)?|/run/vcubev-routes/socket")
+    own = re.compile(r"/run/vcubev-(hosts-(udp|tcp)|link\d+)(/.*)?|/run/vcubev-routes/sessions")
     written = find(mesh, hub, TUNNEL, "-writable -not -type l")
-    assert "/run/vcubev-routes/socket" in written
+    assert "/run/vcubev-routes/sessions" in written
     assert not {path for path in written if not own.fullmatch(path)}
     assert "/etc/vcubev/pki/key.pem" not in find(mesh, hub, TUNNEL, "-readable"), "the key comes to it as a credential"
 
@@ -146,7 +146,7 @@ def test_a_hub_that_cannot_write_routes_takes_no_host_and_takes_it_when_it_can(w
     try:
         spare = 3 - world.state(host)["active"]
         world.kill(host, f"vcubev-path@{spare}.service")
-        refused = f"journalctl -q --since=@{since} -u 'vcubev-hosts@*' | grep -c 'refused host.{host}: its route could'"
+        refused = f"journalctl -q --since=@{since} -u 'vcubev-hosts@*' | grep -c 'refused host.{host}: nobody is here'"
         world.until(lambda: int(world.run(hub, refused, check=False)) == 0, 10, "the host was not refused")
         world.agree()
     finally:
