@@ -29,7 +29,7 @@ SYSTEMD_V1 = Path("/sys/fs/cgroup/systemd")
 PROPAGATE = Path("/run/systemd/nspawn/propagate")
 BOOT_SECONDS = 15
 # A machine's systemd stops within a second or two, a hub's after its hosts have left; a cloud does not wait for ever.
-GRACE_SECONDS = 80
+GRACE_SECONDS = 120
 KILL_SECONDS = 10
 
 

@@ -117,6 +117,28 @@ def test_a_host_tells_when_another_machine_has_its_identity(host, capsys):
     assert not host.rival, "the hub has not said so of what it has confirmed"
 
 
+def test_a_host_tells_its_hub_whether_it_could_go_and_the_one_before_that_it_has_gone(host, monkeypatch):
+    said = []
+    monkeypatch.setattr(host, "_say", lambda path, question: said.append((path.number, question)))
+    host.load_hubs()
+    now = agent.time.monotonic()
+    for number, path in host.choice.paths.items():
+        path.open(now, host.choice.hubs[1], "udp")
+    host.choice.active = 1
+    host._ask(now)
+    for _ in range(3):
+        host.choice.heard(now, 2, 0.01, True)
+    host._ask(now)
+    host.choice.heard(now, 2, None, False)
+    host._ask(now)
+    assert [(number, question["spare"]) for number, question in said] == [(1, False), (1, True), (1, False)]
+    answered(host, number=4, elsewhere=3)
+    *_, (number, question) = said
+    assert number == 2 and question["left"] is True and "claim" not in question
+    answered(host, number=4, elsewhere=3)
+    assert len(said) == 4, "once"
+
+
 def test_a_tunnel_is_taken_anew_by_whoever_may_and_an_agent_that_finds_nobody_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(agent, "TURN", str(tmp_path / "turn-{path}"))
     agent.turn(2)

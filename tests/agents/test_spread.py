@@ -146,6 +146,7 @@ def test_a_hub_tells_its_sessions_by_process(monkeypatch):
     shown = "".join(route.format(n, device) for n, device in enumerate(devices, 1))
     one = object.__new__(agent.Hub)
     one.bird = SimpleNamespace(ask=lambda question: shown)
-    assert one._carried() == (5, 5)
+    one.guests = agent.Guests()
+    assert one._carried() == (5, 0, 5)
     assert one._doors == {"tcp": 1, "udp": 1, "udp2": 3}, "hosts-udp is no part of hosts-udp2"
     assert agent.doors.by_transport(one._doors) == {"udp": 4, "tcp": 1}

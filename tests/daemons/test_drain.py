@@ -39,14 +39,14 @@ def place(tmp_path):
     return tmp_path
 
 
-def begin(place, *arguments, preferred=2):
-    say(place, preferred)
+def begin(place, *arguments, preferred=2, stranded=0):
+    say(place, preferred, stranded)
     environment = {"PATH": f"{place}:/usr/bin:/bin"}
     return subprocess.Popen(["dash", place / "drain", *arguments], env=environment, stdout=subprocess.PIPE, text=True)
 
 
-def say(place, preferred):
-    state = {"fit": 0, "draining": 1, "preferred": preferred, "carried": preferred}
+def say(place, preferred, stranded=0):
+    state = {"fit": 0, "draining": 1, "preferred": preferred, "stranded": stranded, "carried": preferred}
     (place / "run" / "state.json").write_text(json.dumps(state))
 
 
@@ -61,10 +61,32 @@ def test_a_hub_waits_for_its_hosts_though_the_link_to_the_only_other_hub_is_not_
     assert {*(place / "pinged").read_text().split()} == {ENDPOINTS[PEER]}, "no overlay address, and not itself"
 
 
+@pytest.mark.parametrize("verb, mark", [("leave", "leaving"), ("roll", "rolling")])
+def test_hosts_are_not_sent_away_before_all_of_them_can_go(place, verb, mark):
+    """Those that went first would be parted from the others, where there is no link between the two hubs yet."""
+    drain = begin(place, verb, stranded=1)
+    time.sleep(2)
+    assert drain.poll() is None and not (place / "run" / mark).exists()
+    say(place, 2, stranded=0)
+    time.sleep(2)
+    assert drain.poll() is None and (place / "run" / mark).exists()
+    say(place, 0)
+    assert drain.communicate(timeout=5)[0] == ""
+
+
+@pytest.mark.parametrize("verb, mark", [("leave", "leaving"), ("roll", "rolling")])
+def test_hosts_of_a_hub_whose_agent_is_older_than_this_hook_are_sent_away_at_once(place, verb, mark):
+    drain = begin(place, verb, stranded=None)
+    time.sleep(1)
+    assert (place / "run" / mark).exists()
+    say(place, 0)
+    drain.communicate(timeout=5)
+
+
 @pytest.mark.parametrize("verb", ["leave", "roll"])
 def test_a_hub_whose_hosts_have_nowhere_to_go_waits_for_nobody(place, verb):
     (place / "answering").write_text(f"{HUB.address.ipv4}\n{ENDPOINTS[HUB]}\n")
-    assert begin(place, verb).communicate(timeout=5)[0] == "hosts stayed: 2\n"
+    assert begin(place, verb, stranded=2).communicate(timeout=5)[0] == "hosts stayed: 2\n"
 
 
 def test_a_hub_does_not_wait_for_ever(place):

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.alone]
 HUBS, NAMES = ("oregon-a", "paris-a"), ("oregon/a", "paris/a")  # as the lab has them, and as status does
 # Hosts with even addresses are at the first process of every hub, the others at the second.
 FIRST_ONLY = (("web-2", "10.100.2.2"), ("db-2", "10.100.1.2"))
-MOVED_SECONDS = 90
+MOVED_SECONDS = 150
 HALF_A_SECOND = 25  # packets
 
 
@@ -31,12 +31,11 @@ def say(lab, processes):
 
 
 def spread(doors):
-    """Tell whether all four hosts are at the two processes.
+    """Tell whether two of the four hosts are at each process.
 
-    A host whose process was not there yet when it came is at the other one for ten minutes (HOME_SECONDS in
-    agents/choice.py): seen once, in the first run of all.
+    A host may hear of a process before that is there; then it goes to it after 30 s (HOME_SECONDS in agents/choice.py).
     """
-    return doors["tcp"] == 0 and doors["udp2"] in (1, 2) and doors["udp"] == 4 - doors["udp2"]
+    return doors == {"tcp": 0, "udp": 2, "udp2": 2}
 
 
 def wait_for(lab, well, names=NAMES):

@@ -22,6 +22,7 @@ import counters
 import doors
 from bird import HIGHEST_NUMBER, Bird, numbers
 from ends import Ends
+from guests import Guests
 from metrics import FILE, WRITE_SECONDS, end_samples, filter_samples, page, replace, sample
 from notify import ready
 from plan import ipv6_of
@@ -60,7 +61,7 @@ class Hub:
         self.table = config["hosts_table"]
         self.overlay4, self.overlay6 = IPv4Network(config["overlay_ipv4"]), IPv6Network(config["overlay_ipv6"])
         self.bird = Bird()
-        self.ends = Ends()
+        self.ends, self.guests = Ends(), Guests()
         self.hubs, self.hubs_hash, self._seen = [], "", None
         self.fit: bool | None = None
         self.reasons: list[str] = []
@@ -74,7 +75,7 @@ class Hub:
         self._drained = False
         self._served = False  # it has been fit since this BIRD began: a session more or less is no joining
         self._next_bird = 0.0
-        self._counts = (0, 0)
+        self._counts = (0, 0, 0)
         self._doors: dict[str, int] = {}  # door -> how many hosts have a tunnel by it
         self._written, self._next_page = {}, 0.0
 
@@ -132,13 +133,12 @@ class Hub:
             self._session_since = None
         self._counts = self._carried()
 
-    def _carried(self) -> tuple[int, int]:
-        """Return (how many hosts have their traffic here, how many have a tunnel here)."""
-        # Of the lines that BIRD marks with a star, those of this hub's own hosts are preferred here.
+    def _carried(self) -> tuple[int, int, int]:
+        """Return how many hosts have their traffic here, how many of these can't go, how many have a tunnel here."""
         answer = self.bird.ask("show route table master4 protocol hosts_kernel4") or ""
-        lines = [line for line in answer.splitlines() if "[hosts_kernel4" in line]
         self._doors = doors.counted(answer)
-        return sum(" * (" in line for line in lines), len(lines)
+        here = self.guests.here(answer)
+        return len(here), self.guests.stranded(time.monotonic(), here), answer.count("[hosts_kernel4")
 
     def _load_hubs(self) -> None:
         files = sorted(HUBS.glob("*.json"))
@@ -150,12 +150,13 @@ class Hub:
         self.hubs_hash = hashlib.sha256(json.dumps(self.hubs).encode()).hexdigest()[:16]
 
     def _write(self, draining: bool) -> None:
-        preferred, carried = self._counts
+        preferred, stranded, carried = self._counts
         state = {
             "fit": int(bool(self.fit)),
             "draining": int(draining and not self.fit),
             "reasons": self.reasons,
             "preferred": preferred,
+            "stranded": stranded,
             "carried": carried,
             "sessions": self.sessions,
             "peers": self.peers,
@@ -213,6 +214,7 @@ class Hub:
         address = IPv4Address(source)
         if address not in self.overlay4:
             return None
+        self.guests.hear(time.monotonic(), address, question)
         number, elsewhere = self._claim(address, question) if question.get("claim") is True else (None, 0)
         answer = {"nonce": str(question.get("nonce", ""))[:32], "number": number, "hash": self.hubs_hash}
         answer["elsewhere"] = elsewhere

@@ -19,7 +19,7 @@ from ipaddress import IPv4Address
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from choice import Choice, Open, Use
 from telling import Telling
-from tunnels import PROBE_SECONDS, Hub, Seen, tunnel_lines
+from tunnels import PROBE_SECONDS, PROHIBITED, Hub, Path, surveyed, tunnel_lines
 
 CONFIG = pathlib.Path("/etc/vcubev/paths.json")
 OWN_HUBS = pathlib.Path("/etc/vcubev/hubs")
@@ -30,15 +30,14 @@ TURN = "/run/vcubev-turn-{path}"  # a line there has systemd take a tunnel anew
 TICK_SECONDS = 0.04
 CLAIM_RETRY_SECONDS = 0.1
 ASK_SECONDS = 10  # between two claims when all is well
+TELL_SECONDS = 0.5  # between two questions, where there is news of the spare to tell
 ASK_SOON_SECONDS = 1  # with one tunnel only there may be news of other hubs
 SURVEY_SECONDS = 30
 SURVEY_SOON_SECONDS = 5  # while a tunnel looks for a hub
 STATE_SECONDS = 0.5
-PROHIBITED = "Administratively Prohibited"
 ROUTE_METRIC = 10
 
 ANSWER = re.compile(r"^(\S+) : \[\d+\], \d+ bytes, ([\d.]+) ms")
-SURVEYED = re.compile(r"^(\S+)\s+: ([\d. -]+)$")
 
 
 class Agent:
@@ -52,7 +51,8 @@ class Agent:
         self._own_seen: list = []
         self._hash = ""
         self._claimed: tuple[int, str] | None = None  # what the hub of the tunnel in use has confirmed
-        self._claim_at = 0.0
+        self._claim_at = self._asked = 0.0
+        self._told_spare: bool | None = None  # whether the hub has heard that the other tunnel is fit for traffic
         self._nonce = 0
         self._number: int | None = None
         self.rival = False  # another machine has this host's identity, and its traffic
@@ -113,7 +113,7 @@ class Agent:
             if now >= next_hubs:
                 next_hubs = now + 5
                 self.load_hubs()
-            if now >= self._claim_at:
+            if now >= self._claim_at or (self._told_spare != self._has_spare(now) and now - self._asked > TELL_SECONDS):
                 self._ask(now)
             if now >= next_state:
                 next_state = now + STATE_SECONDS
@@ -163,9 +163,23 @@ class Agent:
         path = self.choice.paths[self.choice.active]
         # Until the hub says otherwise; every answer sets the next time.
         self._nonce += 1
+        self._asked, self._told_spare = now, self._has_spare(now)
         question = {"claim": True, "nonce": f"{path.number}.{self._nonce}", "hash": self._hash}
+        question["spare"] = self._told_spare
         # Past the number that it had elsewhere, which this hub may not know any more.
         question["confirmed" if self._claimed else "above"] = self._number or 0
+        self._say(path, question)
+
+    def _has_spare(self, now: float) -> bool:
+        spare = self.choice.paths[3 - self.choice.active] if self.choice.active else None
+        return spare is not None and spare.fit and spare.works(now)
+
+    def _take_leave(self, before: Path) -> None:
+        """Tell the hub that had the traffic: it may wait for that, and have no link by which it would hear of it."""
+        if before.hub is not None:
+            self._say(before, {"spare": True, "left": True, "hash": self._hash})
+
+    def _say(self, path: Path, question: dict) -> None:
         with contextlib.suppress(OSError):
             self._claims_socket(path.number).sendto(
                 json.dumps(question).encode(), (path.hub.ipv4, self.config["claims_port"])
@@ -199,6 +213,7 @@ class Agent:
                 self._number = answer["number"]
                 if self._claimed is None:
                     self.telling.confirmed(time.monotonic())
+                    self._take_leave(self.choice.paths[3 - path.number])
                 self._claimed = (path.number, path.hub.key)
             both = all(path.works(time.monotonic()) for path in self.choice.paths.values())
             # A hub that has not heard of the spare yet may be told the same number of it.
@@ -275,19 +290,6 @@ def turn(number: int) -> None:
             fifo.write(b"\n")
     except OSError as problem:  # the tunnel brings no answer, and this is tried again for the next hub
         print(f"path {number} cannot be taken anew: {problem}", flush=True)
-
-
-def surveyed(told: str, endpoints: dict[str, int]) -> dict[int, Seen]:
-    """Read what `fping -q -C` printed: endpoint -> hub id gives hub id -> what was seen."""
-    prohibited = {endpoint for endpoint in endpoints if f"{PROHIBITED} from {endpoint} " in told}
-    seen = {}
-    for line in told.splitlines():
-        if (found := SURVEYED.match(line)) and found[1] in endpoints:
-            times = [float(part) / 1000 for part in found[2].split() if part != "-"]
-            fit = found[1] not in prohibited
-            # One that says it is not fit lives all the same.
-            seen[endpoints[found[1]]] = Seen(min(times, default=None if fit else 1.0), fit)
-    return seen
 
 
 if __name__ == "__main__":

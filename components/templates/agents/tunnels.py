@@ -20,6 +20,8 @@ LOSS_SECONDS = 10  # over which loss is measured
 LATELY_SECONDS = 2
 MEASURED_ANSWERS = 20  # from which on a path's loss is known
 MUCH_WORSE = 0.05  # of loss, beyond what chance alone makes: enough to leave a path that still works
+PROHIBITED = "Administratively Prohibited"
+SURVEYED = re.compile(r"^(\S+)\s+: ([\d. -]+)$")
 DEVIATIONS = 3.5  # what chance alone makes, in standard deviations
 
 
@@ -172,3 +174,16 @@ def tunnel_lines(number: int, hub: Hub, transport: str, seat: int = 0, turn: int
         *more,
         f"verify-x509-name hub.{hub.site}.{hub.name} name",
     ]
+
+
+def surveyed(told: str, endpoints: dict[str, int]) -> dict[int, Seen]:
+    """Read what `fping -q -C` printed: endpoint -> hub id gives hub id -> what was seen."""
+    prohibited = {endpoint for endpoint in endpoints if f"{PROHIBITED} from {endpoint} " in told}
+    seen = {}
+    for line in told.splitlines():
+        if (found := SURVEYED.match(line)) and found[1] in endpoints:
+            times = [float(part) / 1000 for part in found[2].split() if part != "-"]
+            fit = found[1] not in prohibited
+            # One that says it is not fit lives all the same.
+            seen[endpoints[found[1]]] = Seen(min(times, default=None if fit else 1.0), fit)
+    return seen
