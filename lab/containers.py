@@ -31,6 +31,7 @@ BOOT_SECONDS = 15
 # A machine's systemd stops within a second or two, a hub's after its hosts have left; a cloud does not wait for ever.
 GRACE_SECONDS = 120
 KILL_SECONDS = 10
+SUPERVISOR_SECONDS = 5  # for systemd-nspawn, after its machine
 
 
 def cgroups(namespace: str) -> list[Path]:
@@ -151,7 +152,11 @@ def stop(namespace: str) -> None:
     for process in supervisors:
         os.kill(process, signal.SIGTERM)
     deadline = time.monotonic() + GRACE_SECONDS
-    while processes(namespace) and time.monotonic() < deadline:
+    # Not for what somebody runs there (`exec`): nsenter is stopped with its program as the machine goes, and stays so.
+    while leader(namespace) is not None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    deadline = min(deadline, time.monotonic() + SUPERVISOR_SECONDS)
+    while {*supervisors} & {*processes(namespace)} and time.monotonic() < deadline:
         time.sleep(0.05)
 
 

@@ -122,7 +122,7 @@ def test_a_host_tells_its_hub_whether_it_could_go_and_the_one_before_that_it_has
     monkeypatch.setattr(host, "_say", lambda path, question: said.append((path.number, question)))
     host.load_hubs()
     now = agent.time.monotonic()
-    for number, path in host.choice.paths.items():
+    for path in host.choice.paths.values():
         path.open(now, host.choice.hubs[1], "udp")
     host.choice.active = 1
     host._ask(now)

@@ -209,6 +209,21 @@ def test_a_machine_that_reboots_itself_comes_back(lab: Lab) -> None:
     eventually(lambda: opens(lab.far.address), "sshd is back")
 
 
+def test_a_machine_stops_though_somebody_is_at_work_in_it(lab: Lab) -> None:
+    """What stands outside for a program in it is stopped with that program as systemd ends everything, and stays so."""
+    namespace = record().namespace(record().machines["far"])
+    command = [sys.executable, "-m", "lab.cli", "exec", "--stack", f"{PROJECT}.{STACK}", "far", "--", "sleep", "600"]
+    with subprocess.Popen(command, cwd=REPO) as at_work:
+        eventually(lambda: lab.inside("far", "pgrep -x sleep"), "somebody is at work")
+        began = time.monotonic()
+        containers.stop(namespace)
+        assert time.monotonic() - began < containers.GRACE_SECONDS / 2
+        containers.kill(namespace)
+        at_work.wait(timeout=10)
+    machines.start(PROJECT, STACK, "far")
+    eventually(lambda: opens(lab.far.address), "sshd is back")
+
+
 def test_after_a_reboot_of_the_computer_everything_is_reported_down_and_can_be_started(lab: Lab) -> None:
     stack = record()
     for name in ("hub", "web-1"):
