@@ -79,7 +79,7 @@ class Choice:
         tunnel.heard(now, rtt_seconds, fit)
         if tunnel.transport == "udp":
             self._udp_failures = 0
-            if tunnel.turn == 0:
+            if tunnel.hub and tunnel.turn == 0:
                 self._detours.pop(tunnel.hub.id, None)
         if tunnel.hub and fit:
             self._avoided.pop((tunnel.hub.id, tunnel.transport), None)
