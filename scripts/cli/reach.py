@@ -221,19 +221,22 @@ class Observer:
 
 
 async def look(inventory: Inventory) -> Findings:
-    """Look at the whole network once, after giving hosts time to join."""
-    findings = Findings()
+    """Look at the whole network once, after giving machines time to boot and hosts time to join."""
+    findings, clock = Findings(), asyncio.get_running_loop().time
     async with Observer(inventory) as observer:
         await observer.connect(findings)
-        expected = set(inventory.hosts) - set(findings.unreachable)
-        deadline = asyncio.get_running_loop().time() + JOIN_TIMEOUT_SECONDS
+        deadline = clock() + JOIN_TIMEOUT_SECONDS
         while True:
+            expected = set(inventory.hosts) - set(findings.unreachable)
             tunnels = await observer.carriers()
             wanted = min(2, len(observer.connected_hubs()))
             joined = all(len(tunnels[name]) >= wanted for name in expected) and await observer.routed()
-            if joined or asyncio.get_running_loop().time() > deadline:
+            if (joined and not findings.unreachable) or clock() > deadline:
                 break
             await asyncio.sleep(POLL_SECONDS)
+            missing = set(findings.unreachable)  # one that has just been started boots still
+            findings.unreachable.clear()
+            await observer.connect(findings, missing)
         findings.carrier = {name: hubs[0] for name, hubs in tunnels.items() if hubs}
         findings.spares = {name: hubs[1:] for name, hubs in tunnels.items()}
         hosts = inventory.hosts.values()
