@@ -134,6 +134,16 @@ def test_on_a_terminal_of_80_columns_what_is_left_of_minutes_is_read_whole(colum
     assert max(map(len, shown)) <= columns
 
 
+def test_a_run_that_ctrl_c_has_ended_says_so_and_does_not_call_the_stack_s_own_things_done():
+    told, events = course(), read("broken")
+    at = after(told, events, moment(events, begins("kept-web-1-first-contact")))
+    assert "Ctrl-C again ends it at once" in drawn(told, at, ending=True)
+    told.over = True
+    shown = drawn(told, at, ending=True)
+    assert "ended by Ctrl-C; run it again, and it goes on from there" in shown and "again ends it" not in shown
+    assert states(told)[OWN] == "12 ready" and "done" not in shown
+
+
 def test_a_step_that_takes_much_longer_than_usual_ends_nobody_knows_when():
     told, events = course(Durations(SLOW)), read("broken")
     at = after(told, events, moment(events, begins("kept-web-1-first-contact")))

@@ -134,7 +134,9 @@ def _settled(course: Course, standing: Standing) -> bool:
 def _whole(course: Course, started: float, at: float, ending: bool) -> Text:
     settled = sum(course.complete(standing) for standing in course.standings.values())
     parts = [f"{settled} of {len(course.standings)} machines", seconds(at - started)]
-    if ending:
+    if ending and course.over:
+        parts.append("ended by Ctrl-C; run it again, and it goes on from there")
+    elif ending:
         parts.append("ending: what runs is let come to its end; Ctrl-C again ends it at once")
     elif course.looking:
         parts.append("looking what is there")
