@@ -57,7 +57,8 @@ async def screenshots(stack: str) -> None:
                 await page.goto(address)
                 await page.locator("#health", has_text=re.compile("well|down|unfit")).wait_for()
                 await page.wait_for_timeout(LOOK_SECONDS * 1000)
-                await page.screenshot(path=PICTURES / f"{name}.png")
+                # What lies below a phone's screen is left to the reader's thumb.
+                await page.screenshot(path=PICTURES / f"{name}.png", full_page=width > height)
             await browser.close()
     finally:
         process.terminate()
