@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Annotated
 
 import typer
@@ -19,7 +20,8 @@ out = Console()
 
 DEFAULT_PROJECT, DEFAULT_STACK = "vcubev", "lab"
 StackOption = Annotated[
-    str | None, typer.Option("--stack", help="Stack, or project.stack; by default the only one there is.")
+    str | None,
+    typer.Option("--stack", help="Stack, or project.stack; by default VCUBEV_STACK, or the only one there is."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
 NameArgument = Annotated[str, typer.Argument(help="Resource name such as lab-oregon-a, or an end of it such as web-1.")]
@@ -222,7 +224,8 @@ def _report(found: list[leftovers.Leftover]) -> None:
 
 def _stack(wanted: str | None) -> Stack:
     known = known_stacks()
-    if wanted is None:
+    wanted = wanted or os.environ.get("VCUBEV_STACK")
+    if not wanted:
         if len(known) == 1:
             return known[0]
         wanted = DEFAULT_STACK
@@ -236,6 +239,9 @@ def _stack(wanted: str | None) -> Stack:
 
 
 def _machine(stack: Stack, wanted: str) -> str:
+    others = ", ".join(known.name for known in known_stacks() if known.machines)
+    if others and not stack.machines:
+        raise LabError(f"stack {stack.name} has no machine here. Give --stack: {others}.")
     return _choose(sorted(stack.machines), wanted, f"machine of stack {stack.name}")
 
 

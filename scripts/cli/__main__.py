@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shlex
 import sys
 import time
 from typing import Annotated
@@ -197,11 +198,8 @@ def env(name: StackName = "lab", as_data: Json = False) -> None:
     if as_data:
         tell({"path": tools.split(":"), **settings, **ENGINE_SETTINGS})
         return
-    print(
-        "export " + " ".join(f"{key}={value}" for key, value in {"PATH": f"{tools}:$PATH", **ENGINE_SETTINGS}.items())
-    )
-    if settings:
-        print("export " + " ".join(f"{key}={value}" for key, value in settings.items()))
+    print(f'export PATH={shlex.quote(tools)}:"$PATH"')
+    print("export " + " ".join(f"{key}={shlex.quote(value)}" for key, value in {**ENGINE_SETTINGS, **settings}.items()))
 
 
 app.add_typer(policies, name="policy")

@@ -13,6 +13,8 @@ STROKES = {"near": "#1a7f37", "far": "#9a6700", "very far": "#cf5a00", "": "#576
 DEAD = "#cf222e"
 FILLS = {PLANNED: "#ffffff", UP: "#dafbe1", UNFIT: "#fff8c5", DOWN: "#ffebe9", UNSEEN: "#f6f8fa"}
 BORDERS = {PLANNED: "#57606a", UP: "#1a7f37", UNFIT: "#9a6700", DOWN: DEAD, UNSEEN: "#57606a"}
+# A site's hosts stand side by side, which reads best, until the picture is wider than screens are.
+SIDE_BY_SIDE_HOSTS = 8
 # A long reason would make its machine the largest of all; JSON has it whole.
 WHY_CHARACTERS, WHY_LINES = 32, 3
 SHAPES = {"hub": "hexagon", "host": "box", "private": "box", "unmanaged": "ellipse"}
@@ -24,9 +26,11 @@ class NoGraphviz(Exception):
 
 def dot(picture: Picture) -> str:
     """Return the picture in graphviz's language."""
+    most = max((sum(node.kind != "hub" for node in site.nodes) for site in picture.sites), default=0)
+    direction = "TB" if most <= SIDE_BY_SIDE_HOSTS else "LR"
     lines = [
         f'graph "{picture.title}" {{',
-        '  graph [compound=true, rankdir=LR, nodesep=0.25, ranksep=1.1, bgcolor=white, fontname="Helvetica"]',
+        f'  graph [rankdir={direction}, nodesep=0.25, ranksep=1.1, bgcolor=white, fontname="Helvetica"]',
         '  node [fontname="Helvetica", fontsize=11, style="filled,rounded"]',
         '  edge [fontname="Helvetica", fontsize=9]',
     ]
@@ -34,7 +38,7 @@ def dot(picture: Picture) -> str:
         place = " ".join(filter(None, (site.cloud, site.region)))
         lines += [
             f'  subgraph "cluster_{site.name}" {{',
-            f'    label="{site.name} ({place})"; color="#d0d7de"; style=rounded',
+            f'    label="{site.name} ({place})"; color="#d0d7de"; style=rounded; labeljust=l',
         ]
         lines += [f"    {_dot_node(node)}" for node in site.nodes]
         lines.append("  }")
@@ -116,8 +120,11 @@ def _dot_node(node: Node) -> str:
 def _dot_edge(edge: Edge) -> str:
     width = {"link": 2.5, "tunnel": 1.2, "spare": 0.8}[edge.kind]
     style = "dashed" if edge.state == DOWN else "dotted" if edge.kind == "spare" else "solid"
+    told = _edge_label(edge)
+    # On white, so that no line runs through it.
+    label = f'<<table border="0" cellspacing="0" bgcolor="white"><tr><td>{told}</td></tr></table>>' if told else '""'
     return (
-        f'"{edge.source}" -- "{edge.target}" [label="{_edge_label(edge)}", color="{_stroke(edge)}", '
+        f'"{edge.source}" -- "{edge.target}" [label={label}, color="{_stroke(edge)}", '
         f'fontcolor="{_stroke(edge)}", penwidth={width}, style={style}]'
     )
 

@@ -55,6 +55,7 @@ class Patience:
 
 
 FOLLOWING = Patience(4.0, 2.0)
+NOT_ASKED = "not asked yet"
 
 
 @dataclass
@@ -68,7 +69,7 @@ class Answer:
     facts: list[str] = field(default_factory=list)
     link_ms: dict[str, float | None] = field(default_factory=dict)  # hub -> milliseconds; None: no answer
     host_ms: dict[tuple[str, str, str], float | None] = field(default_factory=dict)
-    why: str = "not asked yet"  # there is no answer; "" if there is
+    why: str = NOT_ASKED  # there is no answer; "" if there is
     asked: float = -math.inf  # monotonic
     answered: float = -math.inf
 

@@ -19,19 +19,26 @@ from scripts.cli.stack import ROOT
 
 PICTURES = ROOT / "docs" / "pictures"
 COMMAND = "./scripts/vcubev"
-COLUMNS = 110
 SCREENS = {"dashboard": ((1280, 1000), "light"), "dashboard-phone": ((390, 844), "dark")}
 LOOK_SECONDS = 12  # until hubs have pinged each other
+FROM_ELSEWHERE = re.compile(r"@font-face {.*?}\s*", re.DOTALL)
 
 
 def terminal(*command: str) -> str:
-    """Return an SVG of what a command prints."""
-    environment = {**os.environ, "FORCE_COLOR": "1", "COLUMNS": str(COLUMNS)}
+    """Return an SVG of what a command prints, as wide as that is."""
+    environment = {**os.environ, "FORCE_COLOR": "1"}
     printed = subprocess.run([COMMAND, *command], cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
-    screen = Console(record=True, width=COLUMNS, file=io.StringIO())
-    screen.print(f"[bold]$ vcubev {' '.join(command)}[/bold]", highlight=False)
-    screen.print(Text.from_ansi(printed.stdout))
-    return screen.export_svg(title="vcubev")
+    return pictured(f"$ vcubev {' '.join(command)}", printed.stdout)
+
+
+def pictured(typed: str, printed: str) -> str:
+    lines = [Text(typed, "bold"), *Text.from_ansi(printed).split("\n")]
+    for line in lines:
+        line.rstrip()
+    screen = Console(record=True, width=max(line.cell_len for line in lines) + 1, file=io.StringIO())
+    screen.print(Text("\n").join(lines))
+    # The reader's own font does: a README's picture may fetch nothing.
+    return FROM_ELSEWHERE.sub("", screen.export_svg(title="vcubev"))
 
 
 async def screenshots(stack: str) -> None:
@@ -50,7 +57,8 @@ async def screenshots(stack: str) -> None:
                 await page.goto(address)
                 await page.locator("#health", has_text=re.compile("well|down|unfit")).wait_for()
                 await page.wait_for_timeout(LOOK_SECONDS * 1000)
-                await page.screenshot(path=PICTURES / f"{name}.png")
+                # What lies below a phone's screen is left to the reader's thumb.
+                await page.screenshot(path=PICTURES / f"{name}.png", full_page=width > height)
             await browser.close()
     finally:
         process.terminate()

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from components.model.errors import StackErrors
 from scripts.cli import policy
 from scripts.cli.stack import Stack
 from scripts.cli.terminal import BAD_INPUT, NOT_WELL, Json, OfStack, checked, console, errors, tell
@@ -22,7 +23,13 @@ def policy_explain(
     as_data: Json = False,
 ) -> None:
     """Say whether a first packet arrives, and by which rule. Exit codes: 0 it does; 3 it is dropped; 2 bad input."""
-    verdict = policy.explain(checked(name).topology(), source, target, port)
+    topology = checked(name).topology()
+    try:
+        verdict = policy.explain(topology, source, target, port)
+    except StackErrors as mistakes:  # of the question; the stack file has none
+        for one in mistakes.errors:
+            errors.print(f"{one.value} {one.limit}. {one.cure}", highlight=False, markup=False, soft_wrap=True)
+        raise typer.Exit(BAD_INPUT) from None
     if as_data:
         tell({"from": source, "to": target, "port": port, "allowed": verdict.allowed, "reason": verdict.reason})
         raise typer.Exit(0 if verdict.allowed else NOT_WELL)

@@ -21,7 +21,7 @@ def targets(
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Else it is printed.")] = None,
     as_data: Json = False,
 ) -> None:
-    """Write all members as Prometheus' file_sd takes them, labels: stack, site, role, name. No secret is in it.
+    """Write all members as Prometheus' file_sd takes them, labels: stack, site, role, member. No secret is in it.
 
     Prometheus runs on a host that vcubev:metrics names, and reads the file again by itself. monitoring/ has a
     configuration, alert rules and a board for Grafana.

@@ -82,6 +82,7 @@ def well(name):
         "code": {"hub.py": "aa"} if hub else {"paths.py": "bb"},
         "bundles": {"hub" if hub else "host": None},
         "by_tcp_since": None,
+        "doors": {"vcubev-hosts@tcp": "running", "vcubev-hosts@udp": "running"} if hub else {},
     }
 
 

@@ -2,6 +2,7 @@
 
 from scripts.cli.cost import Charge
 from scripts.cli.dashboard.board import REMEMBERED_EVENTS, Board
+from scripts.cli.gather import Answer
 from tests.scripts.seen_stack import TOPOLOGY, ago, heard, host_state, hub_state, path, snapshot
 
 
@@ -37,6 +38,13 @@ def test_the_first_look_is_no_news_and_what_happens_then_comes_newest_first():
     events = view(snapshot(after), board)["events"]
     assert events[0]["who"] == "db-1" and "up → cut off" in events[0]["what"]
     assert any(event["what"] == "traffic oregon/a → paris/a (silent, 341 ms)" for event in events)
+
+
+def test_a_machine_that_is_heard_of_for_the_first_time_is_no_news():
+    board, some = Board("lab3", TOPOLOGY), {name: answer for name, answer in well().items() if name != "web-4"}
+    assert view(snapshot(some | {"web-4": Answer()}), board)["events"] == []
+    assert view(snapshot(well()), board)["events"] == [], "web-4 was up all the time"
+    assert view(snapshot(some | {"web-4": Answer(why="timed out")}), board)["events"][0]["who"] == "web-4"
 
 
 def test_only_so_many_events_are_remembered():

@@ -162,6 +162,29 @@ def test_all_members_can_be_reached_and_asked_by_keyboard(server):
 
 
 @needs_chromium
+def test_a_round_trip_of_half_a_tenth_of_a_millisecond_is_not_shown_as_none(server):
+    async def look():
+        async with opened(server) as page:
+            near = heard(host_state(path("oregon/a", rtt_ms=0.047), path("paris/a", rtt_ms=12.34)), "host")
+            server.gatherer.tell(**{"web-1": near})
+            row = page.locator("#matrix-table tr", has=page.get_by_role("rowheader", name="web-1"))
+            await row.get_by_text("0.047").wait_for(timeout=2000)
+            assert "12.3" in await row.inner_text()
+
+    asyncio.run(look())
+
+
+@needs_chromium
+def test_on_a_desk_the_round_trips_to_four_hubs_are_seen_whole(server):
+    async def look():
+        async with opened(server) as page:
+            place = page.locator("#matrix .scroll")
+            assert await place.evaluate("place => place.scrollWidth <= place.clientWidth")
+
+    asyncio.run(look())
+
+
+@needs_chromium
 def test_names_are_text_and_never_markup(server):
     async def look():
         async with opened(server) as page:

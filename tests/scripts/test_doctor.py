@@ -186,3 +186,13 @@ def test_every_trouble_says_what_why_and_a_cure():
         for one in judged(seen(change)):
             assert one.seen and one.why and one.cures, name
             assert len(expected) == 1 and any("vcubev" in cure for cure in one.cures), (name, one.cures)
+
+
+def test_a_hub_whose_openvpn_does_not_start_is_told_though_its_agent_finds_it_fit():
+    def change(facts):
+        facts["paris/a"]["doors"] = {"vcubev-hosts@tcp": "running", "vcubev-hosts@udp": "auto-restart"}
+
+    (trouble,) = judged(seen(change))
+    assert (trouble.kind, trouble.where) == ("daemon", "paris/a")
+    assert "vcubev-hosts@udp does not run: auto-restart" in trouble.seen
+    assert "journalctl -u vcubev-hosts@udp" in trouble.cures[0] and "drift lab3 paris/a --repair" in trouble.cures[1]

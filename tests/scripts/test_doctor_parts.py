@@ -67,6 +67,14 @@ def examine():
     return load("examine", "machine")
 
 
+def test_systemd_s_word_for_each_process_that_takes_hosts_in_is_told(examine, monkeypatch):
+    shown = "Id=vcubev-hosts@tcp.service\nSubState=running\n\nId=vcubev-hosts@udp.service\nSubState=failed\n"
+    monkeypatch.setattr(examine, "printed", lambda *command: shown)
+    assert examine.doors() == {"vcubev-hosts@tcp": "running", "vcubev-hosts@udp": "failed"}
+    monkeypatch.setattr(examine, "printed", lambda *command: "")
+    assert examine.doors() == {}, "a host has none"
+
+
 def test_an_echo_request_is_as_long_as_it_says_and_sums_up_right(examine):
     packet = examine.echo_request(4321, 1452)
     assert len(packet) == 1452 - 20, "less the IP header, which the kernel adds"

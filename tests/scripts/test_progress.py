@@ -44,9 +44,9 @@ def after(told, events, until):
     return min(at, until)
 
 
-def drawn(told, at, lines=LINES, ending=False):
-    out = Console(file=io.StringIO(), width=COLUMNS, color_system=None)
-    out.print(picture(told, 0, at, lines, ending))
+def drawn(told, at, lines=LINES, ending=False, columns=COLUMNS):
+    out = Console(file=io.StringIO(), width=columns, color_system=None)
+    out.print(picture(told, 0, at, lines, ending, columns))
     return "\n".join(line.rstrip() for line in out.file.getvalue().splitlines())
 
 
@@ -122,6 +122,26 @@ def test_what_steps_took_before_tells_how_long_they_will_take(snapshot):
     at = after(told, events, moment(events, begins("kept-web-1-first-contact")))
     assert drawn(told, at) == snapshot
     assert "about 8 s" in drawn(told, at)
+
+
+@pytest.mark.parametrize("columns", [80, 90, 100])
+def test_on_a_terminal_of_80_columns_what_is_left_of_minutes_is_read_whole(columns):
+    long = {kind: [seconds * 80 for seconds in known] for kind, known in SLOW.items()}
+    told, events = course(Durations(long)), read("broken")
+    at = after(told, events, moment(events, begins("kept-web-1-first-contact")))
+    shown = drawn(told, at, columns=columns).splitlines()
+    assert any(line.endswith("about 10 min 40 s") for line in shown), shown
+    assert max(map(len, shown)) <= columns
+
+
+def test_a_run_that_ctrl_c_has_ended_says_so_and_does_not_call_the_stack_s_own_things_done():
+    told, events = course(), read("broken")
+    at = after(told, events, moment(events, begins("kept-web-1-first-contact")))
+    assert "Ctrl-C again ends it at once" in drawn(told, at, ending=True)
+    told.over = True
+    shown = drawn(told, at, ending=True)
+    assert "ended by Ctrl-C; run it again, and it goes on from there" in shown and "again ends it" not in shown
+    assert states(told)[OWN] == "12 ready" and "done" not in shown
 
 
 def test_a_step_that_takes_much_longer_than_usual_ends_nobody_knows_when():

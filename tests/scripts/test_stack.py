@@ -6,7 +6,9 @@ import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
 
+from scripts.cli import __main__ as cli
 from scripts.cli import stack as stacks
 from scripts.cli.stack import Stack
 
@@ -46,6 +48,18 @@ def test_a_lab_stack_has_its_state_on_this_computer(alone, tmp_path):
         "PULUMI_BACKEND_URL": f"file://{tmp_path}/state/vcubev/backend?metadata=skip",
         "PULUMI_CONFIG_PASSPHRASE_FILE": f"{tmp_path}/state/vcubev/passphrase",
     }
+
+
+def test_a_shell_takes_what_env_prints_whatever_is_in_it(alone, tmp_path):
+    alone.setenv("XDG_STATE_HOME", str(tmp_path / "a b"))
+    alone.setenv("VCUBEV_PATH", "/some where/bin")
+    told = CliRunner().invoke(cli.app, ["env", "lab"]).stdout
+    shell = ["sh", "-euc", f'{told}\nprintf "%s\n%s" "$PATH" "$PULUMI_BACKEND_URL"']
+    shown = subprocess.run(shell, capture_output=True, text=True, env={"PATH": "/usr/bin:/own directory"})
+    assert shown.stdout.splitlines() == [
+        "/some where/bin:/usr/bin:/own directory",
+        f"file://{tmp_path}/a b/vcubev/backend?metadata=skip",
+    ], shown.stderr
 
 
 def test_a_user_who_is_logged_in_keeps_their_own_back_end(alone, tmp_path):

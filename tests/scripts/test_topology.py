@@ -70,10 +70,19 @@ def test_live_shows_the_tunnels_that_there_are_and_what_is_down():
 def test_a_link_that_is_down_is_no_mere_matter_of_colour():
     picture = drawn("lab3", LAB3, SEEN)
     (line,) = [line for line in dot(picture).splitlines() if '"oregon/a" -- "paris/a"' in line]
-    assert DEAD in line and "dashed" in line and 'label="down"' in line
+    assert DEAD in line and "dashed" in line and ">down<" in line
     text = mermaid(picture).splitlines()
     (at,) = [at for at, edge in enumerate(picture.edges) if (edge.source, edge.target) == ("oregon/a", "paris/a")]
     assert f"  linkStyle {at} stroke:{DEAD}" in text and '  u_oregon__a ===|"down"| u_paris__a' in text
+
+
+def test_sites_of_many_hosts_grow_downwards():
+    hosts = {f"web-{at}": {"role": "web", "id": at} for at in range(1, 20)}
+    site = {"id": 1, "cloud": "lab", "region": "here", "hubs": {"a": {"id": 1}}, "hosts": hosts}
+    overlay = {"ipv4": "10.100.0.0/16", "ipv6": "fd5c:ab1e::/48"}
+    large = load({"overlay": overlay, "roles": {"web": {"id": 1}}, "sites": {"oregon": site}}, {"lab"})
+    assert "rankdir=LR" in dot(drawn("large", large)), "19 hosts side by side are wider than any screen"
+    assert "rankdir=TB" in dot(drawn("lab3", LAB3))
 
 
 def test_a_drained_hub_and_a_lost_host_say_why():

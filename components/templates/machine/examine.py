@@ -207,6 +207,13 @@ def bundles():
     return found | {file.stem: file.stat().st_mtime for file in BUNDLES.glob("*.unfinished")}
 
 
+def doors():
+    """Return systemd's word for each OpenVPN process that takes hosts in: "running" if it does."""
+    shown = printed("systemctl", "show", "--all", "--property=Id,SubState", "vcubev-hosts@*")
+    units = (dict(line.split("=", 1) for line in unit.splitlines()) for unit in shown.strip().split("\n\n") if unit)
+    return {unit["Id"].removesuffix(".service"): unit["SubState"] for unit in units}
+
+
 def by_tcp_since():
     """Return when the host's agent last took to TCP, as it logged it."""
     lines = printed("journalctl", "-u", "vcubev-paths", "-o", "short-unix", "-n", "400", "--no-pager").splitlines()
@@ -232,6 +239,7 @@ def main(question):
         "code": code(),
         "bundles": bundles(),
         "by_tcp_since": by_tcp_since(),
+        "doors": doors(),
     }
     facts["time"] = time.time()  # last: it is on its way at once
     print(json.dumps(facts), flush=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from components.model.topology import Topology
 from scripts.cli.cost import Charge
+from scripts.cli.gather import NOT_ASKED
 from scripts.cli.snapshot import DOWN, LINK, TUNNEL, UNDERLAY, UP, Host, Hub, Snapshot
 from scripts.cli.watching import happenings
 
@@ -30,7 +31,9 @@ class Board:
         if self._before is not None:
             for who, what in happenings(self._before, snapshot):
                 self.events.appendleft({"at": snapshot.time, "who": who, "what": what})
-        self._before = snapshot
+        # Nothing has happened to a machine that is heard of for the first time.
+        if self._before is not None or all(trouble.why != NOT_ASKED for trouble in snapshot.unseen):
+            self._before = snapshot
         return {
             "stack": self.stack,
             "at": snapshot.time,

@@ -27,6 +27,7 @@ JUDGES: tuple[Callable[[Examined], Iterator[Trouble]], ...] = (
     machines.certificates,
     network.overlaps,
     machines.names,
+    machines.daemons,
     machines.versions,
 )
 

@@ -1,4 +1,4 @@
-"""What is wrong with machines themselves: clock, disk, certificates, names, versions."""
+"""What is wrong with machines themselves: clock, disk, certificates, names, daemons, versions."""
 
 from __future__ import annotations
 
@@ -110,6 +110,15 @@ def names(seen: Examined) -> Iterator[Trouble]:
             why = "packages are not found, and each look-up takes seconds"
             look = seen.on(name, "cat /etc/resolv.conf; resolvectl status; systemctl status systemd-resolved")
             yield Trouble("dns", name, told, why, (look, "put the resolver of the site's network (DHCP) right"))
+
+
+def daemons(seen: Examined) -> Iterator[Trouble]:
+    for name, facts in sorted(seen.facts.items()):
+        for unit, state in sorted(facts["doors"].items()):
+            if state != "running":
+                why = "hosts come in by what else the hub has, or by other hubs only: the next fault may cut them off"
+                look = seen.on(name, f"sudo journalctl -u {unit} -n 20")
+                yield Trouble("daemon", name, f"{unit} does not run: {state}", why, (look, seen.repair(name)))
 
 
 def versions(seen: Examined) -> Iterator[Trouble]:

@@ -126,7 +126,8 @@ class Course:
 
     def complete(self, standing: Standing) -> bool:
         if standing is self.own:
-            return self.over and not standing.running
+            # What there is to do for it is not known: all of it is done where all machines are.
+            return self.over and not standing.running and all(map(self.complete, self.standings.values()))
         if standing.leaves:
             return standing.gone
         return not standing.running and self.steps(standing) <= standing.done.keys()
@@ -140,10 +141,10 @@ class Course:
             return DOING.get((running.kind, running.verb), default)
         if self.complete(standing):
             return GONE if standing.leaves else DONE if standing.changed else UNCHANGED
-        if self.over:
-            return UNFINISHED if standing.began is not None else UNREACHED
         if standing is self.own and standing.settled:
             return f"{standing.settled} {GONE if standing.leaves else 'ready'}"
+        if self.over:
+            return UNFINISHED if standing.began is not None else UNREACHED
         awaited = self._awaited(standing)
         return f"{WAITING} for {awaited}" if awaited else WAITING
 

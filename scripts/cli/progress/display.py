@@ -20,6 +20,8 @@ OWN_NAME = "(the stack)"  # keys, networks, firewalls
 BAR_COLUMNS = 10
 # What most rows need, so that nothing moves sideways.
 COLUMNS = {"machine": 11, "state": 22, "steps": BAR_COLUMNS, "": 3, "time": 10, "left": 12}
+BAR = "steps"  # that is only drawn; below so many columns the figures need its place
+LEAST_COLUMNS_OF_BAR = 96
 AROUND_LINES = 6  # heading, rule, the lines below, and one for the cursor
 FEWEST_LINES = 4
 # What is worth a line first, where there are more machines than lines.
@@ -45,23 +47,30 @@ class Display:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         with self.lock:
-            now = picture(self._course, self._started, self._clock(), options.height or console.height, self._ending)
+            lines = options.height or console.height
+            now = picture(self._course, self._started, self._clock(), lines, self._ending, options.max_width)
         yield now
 
 
-def picture(course: Course, started: float, at: float, lines: int, ending: bool = False) -> Group:
+def picture(
+    course: Course, started: float, at: float, lines: int, ending: bool = False, columns: int = LEAST_COLUMNS_OF_BAR
+) -> Group:
     """Return the table and what stands below it.
 
     Args:
         lines: How many the terminal has; the most telling machines are shown.
         ending: Whether the user has asked for the end.
+        columns: How many the terminal has.
     """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    for column, least in COLUMNS.items():
-        table.add_column(column, min_width=least)
+    drawn = [column for column in COLUMNS if column != BAR or columns >= LEAST_COLUMNS_OF_BAR]
+    for column in drawn:
+        heading = column if BAR in drawn else column or BAR
+        table.add_column(heading, min_width=COLUMNS[column])
     shown, hidden = _chosen(course, max(lines - AROUND_LINES, FEWEST_LINES))
     for standing in shown:
-        table.add_row(*_row(course, standing, at))
+        cells = dict(zip(COLUMNS, _row(course, standing, at), strict=True))
+        table.add_row(*(cells[column] for column in drawn))
     below = [Text(f"and {len(hidden)} more: {_counted(course, hidden)}")] if hidden else []
     return Group(table, *below, _whole(course, started, at, ending))
 
@@ -125,7 +134,9 @@ def _settled(course: Course, standing: Standing) -> bool:
 def _whole(course: Course, started: float, at: float, ending: bool) -> Text:
     settled = sum(course.complete(standing) for standing in course.standings.values())
     parts = [f"{settled} of {len(course.standings)} machines", seconds(at - started)]
-    if ending:
+    if ending and course.over:
+        parts.append("ended by Ctrl-C; run it again, and it goes on from there")
+    elif ending:
         parts.append("ending: what runs is let come to its end; Ctrl-C again ends it at once")
     elif course.looking:
         parts.append("looking what is there")

@@ -24,7 +24,7 @@ const since = (time) => {
   return passed < 172800 ? `${Math.round(passed / 3600)} h` : `${Math.round(passed / 86400)} d`;
 };
 const kind = (state) => state.replaceAll(" ", "-");
-const ms = (value) => (value === null || value === undefined ? "–" : value.toFixed(1));
+const ms = (value) => (value === null || value === undefined ? "–" : value < 0.95 ? value.toPrecision(2) : value.toFixed(1));
 const state = (member) => node("span", { class: `state ${kind(member.state)}`, title: member.why }, member.state);
 const number = (text, kind = "") => node("td", { class: `number ${kind}` }, String(text ?? "–"));
 const distance = (value) => (value === null ? "" : value < NEAR_MS ? "" : value < FAR_MS ? "far" : "very-far");
@@ -38,8 +38,11 @@ function changed(part, value) {
   return differs;
 }
 
+// A hub's name may go on below: columns of figures are narrower than it is.
+const breakable = (text) => text.split("/").flatMap((part, at) => (at ? ["/", node("wbr"), part] : [part]));
+
 function table(id, heads, rows) {
-  const head = node("tr", {}, ...heads.map((text) => node("th", { scope: "col" }, text)));
+  const head = node("tr", {}, ...heads.map((text) => node("th", { scope: "col" }, ...breakable(text))));
   byId(id).replaceChildren(node("thead", {}, head), node("tbody", {}, ...rows));
 }
 

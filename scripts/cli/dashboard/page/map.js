@@ -92,10 +92,11 @@ export class NetworkMap {
     this.links = new Map();
     this.members = new Map();
     this.tunnels = element("g", { "aria-hidden": "true" });
-    const boxes = element("g"), lines = element("g", { "aria-hidden": "true" }), nodes = element("g");
+    const boxes = element("g"), lines = element("g", { "aria-hidden": "true" }), nodes = element("g"), titles = element("g");
     for (const site of sites) {
       boxes.append(
-        element("rect", { class: "site", x: site.x, y: site.y, width: site.width, height: site.height, rx: 12 }),
+        element("rect", { class: "site", x: site.x, y: site.y, width: site.width, height: site.height, rx: 12 }));
+      titles.append(
         element("text", { x: site.x + site.width / 2, y: site.y + 18 }, site.name),
         element("text", { class: "faint", x: site.x + site.width / 2, y: site.y + 34 },
           `${site.cloud} ${site.region}`));
@@ -108,7 +109,7 @@ export class NetworkMap {
     }
     for (const member of [...board.hubs, ...board.hosts]) nodes.append(this.node(member, places.get(member.name)));
     const drawing = element("svg", { viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": "Map of the network" },
-      boxes, lines, this.tunnels, nodes);
+      boxes, lines, this.tunnels, titles, nodes);
     this.place.replaceChildren(drawing);
     if (focused) this.members.get(focused)?.focus();
   }
