@@ -1,6 +1,7 @@
 """A hub's OpenVPN daemons with their hooks in a network namespace, and its hosts' clients; needs no root."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -210,7 +211,10 @@ class Mesh:
     def serve(self, door: str) -> Path:
         pki = self.path(TRUSTED)
         self.path(f"/run/vcubev-hosts-{door}").mkdir(parents=True, exist_ok=True)
-        command = ["openvpn", "--config", self.path(f"/etc/vcubev/hosts-{door}.conf"), "--key", pki / "key.pem"]
+        unit = self.path(f"{render.UNITS}/vcubev-hosts@.service").read_text()
+        environment = re.findall("^Environment=(.+)$", unit, re.MULTILINE)
+        config = self.path(f"/etc/vcubev/hosts-{door}.conf")
+        command = ["env", *environment, "openvpn", "--config", config, "--key", pki / "key.pem"]
         log = self.start(door, *command, "--tls-crypt-v2", pki / "tls-crypt-v2.key", "force-cookie")
         return log
 
