@@ -86,7 +86,10 @@ def hub_files(
         **_low_ports(hub),
         **answers(hub, values),
         "/etc/vcubev/hub.json": json_file(config, (*agent, *routes)),
-        **{f"{HOOKS}/{part}": copied(f"agents/{part}", "0644", (*agent, *routes)) for part in ("bird.py", "notify.py")},
+        **{
+            f"{HOOKS}/{part}": copied(f"agents/{part}", "0644", (*agent, *routes))
+            for part in ("bird.py", "kernel.py", "notify.py")
+        },
         f"{HOOKS}/plan.py": copied("agents/plan.py", "0644", (*agent, *routes, RESTART_NAMES)),
         f"{HOOKS}/doors.py": copied("agents/doors.py", "0644", (*agent, *routes, RESTART_NAMES)),
         **{f"{HOOKS}/{part}": copied(f"agents/{part}", "0644", agent) for part in HUB_AGENT},

@@ -13,6 +13,7 @@ DOWN = (
     "1002-link2      BGP        ---        start  06:18:43.199  Connect\n"
     " link3      BGP        ---        start  06:18:43.199  Active\n0000 \n"
 )
+INTERFACES = {"hosts-udp": 7}
 ALONE = "1002-device1    Device     ---        up     06:18:40.000\n0000 \n"
 
 
@@ -52,16 +53,19 @@ def hub(tmp_path, monkeypatch):
     (tmp_path / "crl.json").write_text(json.dumps(told))
     clock = {"now": 1000.0}
     monkeypatch.setattr(agent.time, "monotonic", lambda: clock["now"])
-    done = []
+    done, filters = [], []
 
-    class Done:
-        stdout = json.dumps([{"dst": "10.100.1.1", "dev": "hosts-udp"}])
+    class Table:
+        def __init__(self, number):
+            self.number, self.there = number, True
 
-    def run(command, **options):
-        done.append((command, options.get("input", "")))
-        return Done
+        def move(self, address, interface, metric, new):
+            done.append((self.number, str(address), interface, metric, new))
+            return self.there
 
-    monkeypatch.setattr(agent.subprocess, "run", run)
+    monkeypatch.setattr(agent, "Table", Table)
+    monkeypatch.setattr(agent.socket, "if_nametoindex", INTERFACES.__getitem__)
+    monkeypatch.setattr(agent.subprocess, "run", lambda _, input, **options: filters.append(input))
     made = agent.Hub()
     made.bird = Bird()
 
@@ -72,62 +76,16 @@ def hub(tmp_path, monkeypatch):
             made.look()
         return json.loads(agent.STATE.read_text())
 
-    made.wait, made.done, made.marker = wait, done, tmp_path / "draining"
+    made.wait, made.done, made.filters, made.marker = wait, done, filters, tmp_path / "draining"
     return made
 
 
 def told(own, others):
-    places = [("hosts_kernel4 06:18:43.199", own)] if own else []
-    places += [(f"link{n} 06:18:43.199", number) for n, number in enumerate(others, 2)]
-    return "\n".join(f"1007-10.100.1.1/32 unicast [{place}] (1006)\n\tBGP.local_pref: {100 + n}" for place, n in places)
-
-
-CLAIMS = [
-    (4, (3,), 4, "the highest place has the traffic already"),
-    (3, (4,), 6, "past all others, with room for a spare"),
-    (4, (4,), 6, "of equal ones nobody knows which is newer"),
-    (1, (), 2, "1 has no room for a spare below it"),
-    (1, (9, 5, 9), 11, "past the highest"),
-]
-
-
-@pytest.mark.parametrize("own, others, number, reason", CLAIMS)
-def test_a_claim_moves_the_number_past_every_other_place(hub, own, others, number, reason):
-    hub.bird.route = told(own, others)
-    answer = json.loads(hub.answer(b'{"claim": true, "nonce": "7"}', "10.100.1.1"))
-    assert answer["number"] == number and answer["nonce"] == "7", reason
-    changes = "".join(text for command, text in hub.done if "-batch" in command)
-    if number == own:
-        assert not changes, "a claim that is true already must change nothing"
-    else:
-        added = changes.index(f"route add 10.100.1.1/32 dev hosts-udp table 100 proto 99 metric {number}")
-        assert added < changes.index(f"route del 10.100.1.1/32 dev hosts-udp table 100 proto 99 metric {own}")
-        assert f"route add fd5c:ab1e:0:1::1/128 dev hosts-udp table 100 proto 99 metric {number}" in changes
-
-
-def test_a_claim_goes_past_the_number_of_a_hub_that_is_out_of_sight(hub):
-    hub.bird.route = told(3, ())
-    answer = json.loads(hub.answer(b'{"claim": true, "above": 4}', "10.100.1.1"))
-    assert answer["number"] == 6, "it would win when it comes back, with nobody behind it"
-    hub.bird.route = told(6, ())
-    assert json.loads(hub.answer(b'{"claim": true, "above": 4}', "10.100.1.1"))["number"] == 6, "asked again"
-
-
-@pytest.mark.parametrize(
-    "own, others, confirmed, number, reason",
-    [
-        (4, (6,), 4, 4, "whoever is past it came later: claiming back would go on for ever"),
-        (3, (6,), 4, 8, "the tunnel was made anew and became a spare, but the host still sends by it"),
-        (4, (4,), 4, 6, "of equal ones nobody knows which is newer"),
-        (4, (6,), 0, 8, "it has just taken this tunnel: it is the newer"),
-        (4, (6,), True, 8, "nonsense counts for nothing"),
-    ],
-)
-def test_a_host_whose_identity_another_machine_took_does_not_claim_it_back(hub, own, others, confirmed, number, reason):
-    hub.bird.route = told(own, others)
-    question = json.dumps({"claim": True, "confirmed": confirmed}).encode()
-    answer = json.loads(hub.answer(question, "10.100.1.1"))
-    assert (answer["number"], answer["elsewhere"]) == (number, max(others)), reason
+    places = [("hosts_kernel4 06:18:43.199", "\tdev hosts-udp", own)] if own else []
+    places += [(f"link{n} 06:18:43.199", f"\tvia fe80::{n} on link{n}", number) for n, number in enumerate(others, 2)]
+    return "\n".join(
+        f"1007-10.100.1.1/32 unicast [{place}] (1006)\n{way}\n\tBGP.local_pref: {100 + n}" for place, way, n in places
+    )
 
 
 def test_numbers_of_a_host_are_read_from_birds_answer():
@@ -263,10 +221,10 @@ def test_a_draining_hub_answers_that_it_is_not_fit_and_undoes_it(hub):
     hub.wait(2)
     hub.marker.write_text("")
     assert hub.wait(0.2)["draining"] == 1
-    assert "admin-prohibited" in hub.done[-1][1]
+    assert "admin-prohibited" in hub.filters[-1]
     hub.marker.unlink()
     assert hub.wait(0.2)["fit"] == 1
-    assert "delete table inet vcubev_unfit" in hub.done[-1][1] and "prohibited" not in hub.done[-1][1]
+    assert "delete table inet vcubev_unfit" in hub.filters[-1] and "prohibited" not in hub.filters[-1]
 
 
 def test_a_hub_with_no_revocation_list_says_that_it_is_not_fit(hub, tmp_path):

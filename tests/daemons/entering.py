@@ -1,6 +1,7 @@
 """A hub's OpenVPN daemons with their hooks in a network namespace, and its hosts' clients; needs no root."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -90,12 +91,14 @@ def _key_pem(key: ec.EllipticCurvePrivateKey) -> str:
 class Mesh:
     """One hub's daemons and its hosts' clients, over the loopback of a namespace or from namespaces of their own."""
 
+    own_user = True  # in a user namespace of its own: no need for root
+
     def __init__(self, place: Path, stack: ExitStack, hub: HubView, names: dict[str, str] = NAMES) -> None:
         self.place, self._stack, self.hub, self.names = place, stack, hub, names
         self.doors = {door.name: door for door in hub.doors}
         self.daemons: dict[str, subprocess.Popen] = {}
         self.hosts: dict[str, list[str]] = {}  # host -> the command that enters its namespace
-        self._inside = self._namespace([], "--user", "--map-root-user")
+        self._inside = self._namespace([], *("--user", "--map-root-user") * self.own_user)
         for door in self.doors:
             self.run("ip", "tuntap", "add", "dev", f"hosts-{door}", "mode", "tun")
             self.run("ip", "link", "set", f"hosts-{door}", "mtu", render.CONSTANTS["MTU_BYTES"], "up")
@@ -122,8 +125,8 @@ class Mesh:
         hold = [*within, "unshare", *more, "--net", "sh", "-c", f"echo $$; exec sleep {LIFE_SECONDS}"]
         holder = self._stack.enter_context(subprocess.Popen(hold, stdout=subprocess.PIPE, text=True))
         self._stack.callback(holder.kill)
-        inside = ["nsenter", f"--target={holder.stdout.readline().strip()}", "--user", "--net"]
-        inside.append("--preserve-credentials")
+        inside = ["nsenter", f"--target={holder.stdout.readline().strip()}", "--net"]
+        inside += ["--user", "--preserve-credentials"] * self.own_user
         subprocess.run([*inside, "ip", "link", "set", "lo", "up"], check=True, timeout=10)
         return inside
 
@@ -208,7 +211,10 @@ class Mesh:
     def serve(self, door: str) -> Path:
         pki = self.path(TRUSTED)
         self.path(f"/run/vcubev-hosts-{door}").mkdir(parents=True, exist_ok=True)
-        command = ["openvpn", "--config", self.path(f"/etc/vcubev/hosts-{door}.conf"), "--key", pki / "key.pem"]
+        unit = self.path(f"{render.UNITS}/vcubev-hosts@.service").read_text()
+        environment = re.findall("^Environment=(.+)$", unit, re.MULTILINE)
+        config = self.path(f"/etc/vcubev/hosts-{door}.conf")
+        command = ["env", *environment, "openvpn", "--config", config, "--key", pki / "key.pem"]
         log = self.start(door, *command, "--tls-crypt-v2", pki / "tls-crypt-v2.key", "force-cookie")
         return log
 

@@ -38,7 +38,7 @@ class Machine:
         )
         for device in DEVICES:
             (directory / f"{device}.conf").touch()
-        for part in ("routes", "doors", "bird", "notify", "plan"):
+        for part in ("routes", "doors", "bird", "kernel", "notify", "plan"):
             text = (TEMPLATES / "agents" / f"{part}.py").read_text()
             for old, new in paths.items():
                 text = text.replace(f'"{old}', f'"{new}')

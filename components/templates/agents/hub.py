@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import pathlib
+import socket
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ import doors
 from bird import HIGHEST_NUMBER, Bird, numbers
 from ends import Ends
 from guests import Guests
+from kernel import Table
 from metrics import FILE, WRITE_SECONDS, end_samples, filter_samples, page, replace, sample
 from notify import ready
 from plan import ipv6_of
@@ -58,7 +60,7 @@ class Hub:
         config = json.loads(CONFIG.read_text())
         self.address = config["ipv4"]
         self.port = config["claims_port"]
-        self.table = config["hosts_table"]
+        self.table = Table(config["hosts_table"])
         self.overlay4, self.overlay6 = IPv4Network(config["overlay_ipv4"]), IPv6Network(config["overlay_ipv6"])
         self.bird = Bird()
         self.ends, self.guests = Ends(), Guests()
@@ -245,21 +247,21 @@ class Hub:
         if number > HIGHEST_NUMBER:
             print(f"{address}: mobility number {newest} is the highest; it must leave all hubs once", flush=True)
             return None, newest
-        for family, host in (("-4", f"{address}/32"), ("-6", f"{ipv6_of(address, self.overlay4, self.overlay6)}/128")):
-            shown = subprocess.run(
-                ["ip", family, "-j", "route", "show", "table", str(self.table), "exact", host],
-                capture_output=True,
-                text=True,
-            ).stdout
-            device = next((route["dev"] for route in json.loads(shown or "[]")), None)
-            if device is None:
-                return None, newest
-            route = f"{host} dev {device} table {self.table} proto 99 metric"
-            # The new one first: BIRD must never see none.
-            change = f"route add {route} {number}\nroute del {route} {mine}\n"
-            subprocess.run(["ip", family, "-batch", "-"], input=change, text=True)
+        if not self._moved(address, answer, mine, number):
+            return None, newest
         print(f"{address} claims its traffic: {mine} -> {number} (elsewhere {newest})", flush=True)
         return number, newest
+
+    def _moved(self, address: IPv4Address, answer: str, mine: int, number: int) -> bool:
+        """Give a host's routes another number, where they still are what BIRD has answered."""
+        found = doors.BY_DEVICE.search(answer)  # of a link's route it is "on", and another device
+        try:
+            interface = socket.if_nametoindex(found[1]) if found else 0
+            both = (address, ipv6_of(address, self.overlay4, self.overlay6))
+            return bool(interface) and all(self.table.move(host, interface, mine, number) for host in both)
+        except OSError as problem:
+            print(f"{address}: its routes cannot be moved: {problem}", flush=True)
+            return False
 
 
 class Claims(asyncio.DatagramProtocol):

@@ -19,7 +19,7 @@ FLOOD_SECONDS = 4
 FLOOD_FRAMES = 500  # different ones, over and over
 WORST_LOSS = 0.25
 WORST_GROWTH_KILOBYTES = 8192
-RATE_SECONDS = 10  # OpenVPN takes a hundred first packets in that time (--connect-freq-initial)
+RATE_SECONDS = 2  # after which OpenVPN answers first packets again (--connect-freq-initial)
 RESET_V3 = 10 << 3
 
 
