@@ -23,11 +23,14 @@ PARTS = ("quiet", "once", "rest", "claims", "leave", "spread")
 PATIENCE_SECONDS = load("choice").CONNECT_SECONDS
 WAYS = {"once": "all at once", "spread": f"over {PATIENCE_SECONDS} s"}
 
+WITH_BENCH = ("setpriv", "--pdeathsig", "KILL")
+
 Figures = dict[str, dict[str, float]]  # part -> what -> value
 
 
 def one_round(hosts: int, seconds: int, probing: int, parts: str = ",".join(PARTS)) -> Figures:
-    command = apart("bench.storm_inside", str(hosts), str(seconds), str(probing), parts)
+    # Killed, this takes the round along.
+    command = [*WITH_BENCH, *apart("bench.storm_inside", str(hosts), str(seconds), str(probing), parts)]
     with tempfile.TemporaryFile("w+") as errors:
         done = subprocess.run(
             command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True, timeout=LONGEST_SECONDS
