@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 import shutil
 import subprocess
 import tempfile
@@ -122,9 +120,8 @@ def rows(found: dict[int, Found]) -> list[list[str]]:
 
 
 def setting(hosts: int) -> str:
-    openvpn = subprocess.run(["openvpn", "--version"], capture_output=True, text=True).stdout.split()[1]
     return (
-        f"{os.cpu_count()} cores, Linux {platform.release()}, OpenVPN {openvpn}; {hosts} hosts, {hosts // 2} streams "
+        f"{documents.computer()}; {hosts} hosts, {hosts // 2} streams "
         "at once, all hosts and the hub on this one computer: with fewer cores than daemons, hosts' own take what a "
         "hub's second would have."
     )

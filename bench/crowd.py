@@ -262,10 +262,10 @@ class Crowd(Mesh):
 
     def busy(self) -> dict[str, float]:
         """Return for how many seconds each of the two cores has worked, for whomever."""
-        found = {}
+        found, names = {}, {f"cpu{min(HUB_CORE)}": "hub", f"cpu{min(CROWD_CORE)}": "crowd"}
         for line in Path("/proc/stat").read_text().splitlines():
             name, *ticks = line.split()
-            if name in (names := {f"cpu{min(HUB_CORE)}": "hub", f"cpu{min(CROWD_CORE)}": "crowd"}):
+            if name in names:
                 worked = sum(map(int, ticks[:8])) - int(ticks[3]) - int(ticks[4])
                 found[names[name]] = worked / os.sysconf("SC_CLK_TCK")
         return found

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -149,9 +146,8 @@ def show(title: str, heads: Sequence[str], body: list[list[str]]) -> None:
 
 def setting() -> str:
     """Return on what it was measured."""
-    openvpn = subprocess.run(["openvpn", "--version"], capture_output=True, text=True).stdout.split()[1]
     return (
-        f"{os.cpu_count()} cores, Linux {platform.release()}, OpenVPN {openvpn}, nebula {version('nebula')}, "
+        f"{documents.computer()}, nebula {version('nebula')}, "
         f"wireguard-go {version('wireguard-go')}; all ends and hubs are lab machines on this one computer."
     )
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 import subprocess
 import tempfile
 from typing import Annotated
@@ -57,35 +55,40 @@ REST_HEADS = ("hosts", "silent, ms of CPU a second", "probing, ms more", "fill o
 
 def storm_rows(found: dict[int, list[Figures]]) -> list[list[str]]:
     """Return a row for each crowd and way of coming."""
+    return [_storm_row(hosts, way, rounds) for hosts, rounds in found.items() for way in WAYS]
+
+
+def _storm_row(hosts: int, way: str, rounds: list[Figures]) -> list[str]:
+    def of(what: str) -> list[float]:
+        return [one[way][what] for one in rounds]
+
     return [
-        [
-            f"{hosts} {name}",
-            spread(of("in_seconds"), 1),
-            spread([hosts / seconds for seconds in of("in_seconds")]),
-            spread(of("slowest_seconds"), 2),
-            spread(of("udp_ms"), 1),
-            spread(of("hooks_ms"), 1),
-            # What has been asked of the system once stays: only those who come first show it.
-            spread([(one[way]["megabytes"] - one["quiet"]["megabytes"]) * 1024 / hosts for one in rounds]),
-            spread(of("gap_ms")),
-            spread(of("lost")),
-            spread(of("hub_core"), 2),
-            spread(of("crowd_core"), 2),
-        ]
-        for hosts, rounds in found.items()
-        for way, name in WAYS.items()
-        if (of := lambda what, way=way, rounds=rounds: [one[way][what] for one in rounds])
+        f"{hosts} {WAYS[way]}",
+        spread(of("in_seconds"), 1),
+        spread([hosts / seconds for seconds in of("in_seconds")]),
+        spread(of("slowest_seconds"), 2),
+        spread(of("udp_ms"), 1),
+        spread(of("hooks_ms"), 1),
+        # What has been asked of the system once stays: only those who come first show it.
+        spread([(one[way]["megabytes"] - one["quiet"]["megabytes"]) * 1024 / hosts for one in rounds]),
+        spread(of("gap_ms")),
+        spread(of("lost")),
+        spread(of("hub_core"), 2),
+        spread(of("crowd_core"), 2),
     ]
 
 
+CLAIM_COLUMNS = (
+    ("claims", "all_seconds", 2),
+    ("claims", "gap_ms", 0),
+    ("leave", "forgotten_seconds", 1),
+    ("leave", "gap_ms", 0),
+)
+
+
 def claim_rows(found: dict[int, list[Figures]]) -> list[list[str]]:
-    columns = (("claims", "all_seconds", 2), ("claims", "gap_ms", 0), ("leave", "forgotten_seconds", 1))
     return [
-        [
-            str(hosts),
-            *(spread([one[part][what] for one in rounds], places) for part, what, places in columns),
-            spread([one["leave"]["gap_ms"] for one in rounds]),
-        ]
+        [str(hosts), *(spread([one[part][what] for one in rounds], places) for part, what, places in CLAIM_COLUMNS)]
         for hosts, rounds in found.items()
     ]
 
@@ -103,9 +106,8 @@ def rest_rows(found: dict[int, list[Figures]]) -> list[list[str]]:
 
 
 def setting(probing: int) -> str:
-    openvpn = subprocess.run(["openvpn", "--version"], capture_output=True, text=True).stdout.split()[1]
     return (
-        f"{os.cpu_count()} cores, Linux {platform.release()}, OpenVPN {openvpn}; a hub's daemons on one core, all "
+        f"{documents.computer()}; a hub's daemons on one core, all "
         "hosts on the other. *Another host* is one that was there before and pings the hub each 20 ms. *Probing*: ten "
         f"pings a second, as hosts do; {probing} of the hosts did."
     )

@@ -14,6 +14,7 @@ import pytest
 
 from components.model import render
 from tests.agents.loading import load
+from tests.agents.test_hub import told
 from tests.rendering import ROOT, TOPOLOGY
 
 TEMPLATES = ROOT / "components" / "templates"
@@ -75,12 +76,7 @@ class Machine:
 
     def bird(self, own=None, others=()):
         """Have BIRD say of each host: its number here, and at other hubs."""
-        places = [("hosts_kernel4 06:18:43.199", own)] if own else []
-        places += [(f"link{n} 06:18:43.199", number) for n, number in enumerate(others, 2)]
-        lines = [
-            f"1007-10.100.1.1/32 unicast [{where}] (1006)\n1012-\tBGP.local_pref: {100 + n}" for where, n in places
-        ]
-        self.answer = "\n".join([*lines, "0000 \n"]).encode()
+        self.answer = f"{told(own, others)}\n0000 \n".encode()
 
     @property
     def fifo(self):

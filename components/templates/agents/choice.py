@@ -266,10 +266,9 @@ class Choice:
 
     def _goes_home(self, now: float, path: Path) -> bool:
         """Tell whether a path that works should be taken to its hub's own process for this host again."""
-        if path.hub is None or path.transport != "udp" or not path.works(now):
+        if path.turn == 0 or not path.works(now) or self._turn(now, path.hub) != 0:
             return False
-        away = path.hub.door("udp", self.seat, path.turn) != path.hub.door("udp", self.seat)
-        return away and self._turn(now, path.hub) == 0
+        return path.hub.door("udp", self.seat, path.turn) != path.hub.door("udp", self.seat)
 
     def _turn(self, now: float, hub: Hub) -> int:
         detour = self._detours.get(hub.id)

@@ -20,9 +20,9 @@ LOSS_SECONDS = 10  # over which loss is measured
 LATELY_SECONDS = 2
 MEASURED_ANSWERS = 20  # from which on a path's loss is known
 MUCH_WORSE = 0.05  # of loss, beyond what chance alone makes: enough to leave a path that still works
+DEVIATIONS = 3.5  # what chance alone makes, in standard deviations
 PROHIBITED = "Administratively Prohibited"
 SURVEYED = re.compile(r"^(\S+)\s+: ([\d. -]+)$")
-DEVIATIONS = 3.5  # what chance alone makes, in standard deviations
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,11 @@ hex "$id"
 # shellcheck disable=SC2034 # for the hook that reads this file
 ipv6=$ipv6::$hexed
 
+# another FILE: whether a session's file is of another name; `name` is that name.
+another() {
+  [ -s "$1" ] && read -r name <"$1" && [ "$name" != "$common_name" ]
+}
+
 # tell come | go: say to vcubev-routes that this host has a session by this daemon, or has none any more. Opened both ways:
 # to open it for writing alone would wait for a reader.
 tell() {
