@@ -74,12 +74,16 @@ def test_a_failure_is_told_in_full_after_one_line_for_each_machine(tree, tmp_pat
     assert tree.file.read_text() == before, "a stack's settings are the user's"
 
 
-def test_ctrl_c_lets_the_engine_end_and_a_second_run_goes_on(tree, tmp_path):
+def test_ctrl_c_lets_the_engine_finish_the_machines_it_makes_and_a_second_run_goes_on(tmp_path):
+    tree = prepared(tmp_path / "empty")
+
     def press(said):
-        return re.search(r"^ db-1 .* installing", said, re.MULTILINE)
+        return re.search(r"^ db-1 .* creating machine", said, re.MULTILINE)
 
     code, said = on_terminal(tree, UP, tmp_path, press, BENCH_SECONDS="3")
-    assert code not in (0, None) and "let come to its end" in said, said[-2000:]
+    assert code not in (0, None) and "what is being made is finished" in said, said[-2000:]
+    made = [resource["urn"] for resource in tree.state()["deployment"]["resources"]]
+    assert any(urn.endswith("$lab:index:Machine::kept-db-1") for urn in made), "it was under way; nobody knows of it"
     assert locks(tree) == [], "the engine was killed instead of ended"
     exported = json.loads(tree.pulumi("stack", "export").stdout)["deployment"]
     assert not exported.get("pending_operations"), "a machine may have been made that nobody knows of"

@@ -137,7 +137,7 @@ def _whole(course: Course, started: float, at: float, ending: bool) -> Text:
     if ending and course.over:
         parts.append("ended by Ctrl-C; run it again, and it goes on from there")
     elif ending:
-        parts.append("ending: what runs is let come to its end; Ctrl-C again ends it at once")
+        parts.append("ending: what is being made is finished first; Ctrl-C again ends it at once")
     elif course.looking:
         parts.append("looking what is there")
     elif not course.over and (left := of_all(course, at)):
