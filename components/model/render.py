@@ -40,7 +40,16 @@ METRICS_UNITS = ("vcubev-metrics.service",)
 # Where agents tell how they are.
 AGENT_DIRECTORIES = {"hub": "/run/vcubev-hub", "host": "/run/vcubev-paths"}
 HUB_AGENT = ("counters.py", "ends.py", "guests.py", "hub.py", "metrics.py", "sessions.py")
-HOST_AGENT = ("choice.py", "counters.py", "metrics.py", "paths.py", "telling.py", "tunnels.py", "validity.py")
+HOST_AGENT = (
+    "choice.py",
+    "counters.py",
+    "metrics.py",
+    "paths.py",
+    "telling.py",
+    "tunnels.py",
+    "turns.py",
+    "validity.py",
+)
 
 PKI = "/etc/vcubev/pki"
 LOW_PORTS = range(1, 1024)

@@ -1,7 +1,6 @@
 """The host's agent: what it believes, and what it reads of fping."""
 
 import json
-import os
 from types import SimpleNamespace
 
 import pytest
@@ -137,49 +136,3 @@ def test_a_host_tells_its_hub_whether_it_could_go_and_the_one_before_that_it_has
     assert number == 2 and question["left"] is True and "claim" not in question
     answered(host, number=4, elsewhere=3)
     assert len(said) == 4, "once"
-
-
-def test_a_tunnel_is_taken_anew_by_whoever_may_and_an_agent_that_finds_nobody_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(agent, "TURN", str(tmp_path / "turn-{path}"))
-    agent.turn(2)
-    os.mkfifo(tmp_path / "turn-2")
-    agent.turn(2)  # nobody has it open: a writer would wait for ever
-    reader = os.open(tmp_path / "turn-2", os.O_RDONLY | os.O_NONBLOCK)
-    for _ in range(2):
-        agent.turn(2)
-    assert os.read(reader, 100) == b"\n\n", "one line each time"
-    os.close(reader)
-
-
-def test_answers_of_the_tunnel_before_are_not_taken_for_the_new_ones(host, tmp_path, monkeypatch):
-    """A restart takes a moment, in which the old tunnel answers still: traffic that went there would be lost."""
-    monkeypatch.setattr(agent, "RUN", tmp_path)
-    monkeypatch.setattr(agent, "STARTED", str(tmp_path / "{path}-{mark}"))
-    monkeypatch.setattr(agent, "turn", lambda number: None)
-    monkeypatch.setattr(host, "_probe", lambda number, hub: None)
-    monkeypatch.setattr(host, "_write", lambda: None)
-
-    def ask():
-        host._open(agent.Open(2, host.choice.hubs[1], "udp"))
-
-    def start():
-        """OpenVPN starts with what stands in its file now."""
-        (tmp_path / (tmp_path / "2.conf").read_text().split("writepid ")[1].strip()).touch()
-
-    host.load_hubs()
-    assert not host._is_old(2), "a tunnel that another agent has left is what it is"
-    ask()
-    assert host._is_old(2) and not host._is_old(1)
-    start()
-    assert not host._is_old(2)
-    # Twice in a row: the first of the two may answer before it ends.
-    ask()
-    first = (tmp_path / "2.conf").read_text()
-    ask()
-    second = (tmp_path / "2.conf").read_text()
-    (tmp_path / "2.conf").write_text(first)
-    start()
-    assert host._is_old(2)
-    (tmp_path / "2.conf").write_text(second)
-    start()
-    assert not host._is_old(2)

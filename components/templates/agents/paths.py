@@ -7,7 +7,6 @@ a claim at the hub makes traffic come back by the same tunnel.
 import asyncio
 import contextlib
 import json
-import os
 import pathlib
 import re
 import signal
@@ -20,13 +19,12 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from choice import Choice, Open, Use
 from telling import Telling
 from tunnels import PROBE_SECONDS, PROHIBITED, Hub, Path, surveyed, tunnel_lines
+from turns import Turns
 
 CONFIG = pathlib.Path("/etc/vcubev/paths.json")
 OWN_HUBS = pathlib.Path("/etc/vcubev/hubs")
 KNOWN_HUBS = pathlib.Path("/var/lib/vcubev-paths/hubs.json")
 RUN = pathlib.Path("/run/vcubev-paths")
-STARTED = "/run/vcubev-path-{path}/{mark}"  # is there as soon as the tunnel is the one that was asked for
-TURN = "/run/vcubev-turn-{path}"  # a line there has systemd take a tunnel anew
 TICK_SECONDS = 0.04
 CLAIM_RETRY_SECONDS = 0.1
 ASK_SECONDS = 10  # between two claims when all is well
@@ -47,7 +45,7 @@ class Agent:
         self.config = json.loads(CONFIG.read_text())
         self.choice = Choice(self.config["host"], self.config["site"], int(IPv4Address(self.config["ipv4"])))
         self._probers: dict[int, asyncio.Task] = {}
-        self._awaited: dict[int, pathlib.Path] = {}  # path -> what is there when the tunnel before has ended
+        self._turns = Turns(RUN)
         self._own_seen: list = []
         self._hash = ""
         self._claimed: tuple[int, str] | None = None  # what the hub of the tunnel in use has confirmed
@@ -110,6 +108,7 @@ class Agent:
                     self._open(action)
                 else:
                     await self._use(action)
+            self._turns.go_on(now)
             if now >= next_hubs:
                 next_hubs = now + 5
                 self.load_hubs()
@@ -129,13 +128,8 @@ class Agent:
     def _open(self, action: Open) -> None:
         hub, number = action.hub, action.path
         print(f"path {number}: to hub {hub.key} by {action.transport}", flush=True)
-        draft = RUN / f"{number}.conf.new"
-        started = pathlib.Path(STARTED.format(path=number, mark=time.monotonic_ns()))
-        lines = tunnel_lines(number, hub, action.transport, self.choice.seat, action.turn)
-        draft.write_text("\n".join([*lines, f"writepid {started}"]) + "\n")
-        draft.replace(RUN / f"{number}.conf")
-        self._awaited[number] = started
-        turn(number)
+        options = tunnel_lines(number, hub, action.transport, self.choice.seat, action.turn)
+        self._turns.take(time.monotonic(), number, options)
         self._probe(number, hub)
         self._write()
 
@@ -245,7 +239,7 @@ class Agent:
             )
             try:
                 while line := (await fping.stdout.readline()).decode(errors="replace"):
-                    if self._is_old(number):
+                    if self._turns.is_old(number):
                         continue
                     if found := ANSWER.match(line):
                         self.choice.heard(time.monotonic(), number, float(found[2]) / 1000, True)
@@ -256,12 +250,6 @@ class Agent:
                 with contextlib.suppress(ProcessLookupError):
                     fping.kill()
             await asyncio.sleep(PROBE_SECONDS)
-
-    def _is_old(self, number: int) -> bool:
-        """Tell whether it is still the tunnel before that answers, which is to end any moment: it may take a second."""
-        if number in self._awaited and self._awaited[number].exists():
-            del self._awaited[number]
-        return number in self._awaited
 
     async def _survey(self) -> None:
         """Look at all hubs from outside now and then: which live, which are fit, which are near."""
@@ -281,15 +269,6 @@ class Agent:
     def _write(self) -> None:
         """Tell the world: /run/vcubev-paths."""
         self.telling.write(time.monotonic(), self.choice, self._claimed is not None, self._number, self.rival)
-
-
-def turn(number: int) -> None:
-    """Have a tunnel taken anew; whoever does it takes no other word from this agent (vcubev-turn@.service)."""
-    try:
-        with open(os.open(TURN.format(path=number), os.O_WRONLY | os.O_NONBLOCK), "wb", buffering=0) as fifo:
-            fifo.write(b"\n")
-    except OSError as problem:  # the tunnel brings no answer, and this is tried again for the next hub
-        print(f"path {number} cannot be taken anew: {problem}", flush=True)
 
 
 if __name__ == "__main__":
