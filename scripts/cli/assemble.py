@@ -200,6 +200,7 @@ def _hub(member: Member, answer: Answer, sights: set[bool], moment: float) -> Hu
         carried=state.get("carried"),
         transports=state.get("transports", {}),
         doors=state.get("doors", {}),
+        shut=state.get("shut", []),
         links=[
             Link(link["peer"] or f"hub {link['id']}", link["bgp"], link["bfd"], iso(link["since"]))
             for link in state.get("links", ())
@@ -269,6 +270,7 @@ def _troubles(hubs: list[Hub], hosts: list[Host]) -> list[Trouble]:
     found += [Trouble(name, f"service {service} has no server that is well for it") for name, service in lonely]
     lost = {hub.name for hub in hubs if hub.state == DOWN}
     for hub in hubs:
+        found += [Trouble(hub.name, f"hosts cannot come in by {door}: that OpenVPN does not run") for door in hub.shut]
         # A link to a hub that is down is no trouble of its own.
         down = [link for link in hub.links if not link.up and link.peer not in lost]
         found += [Trouble(hub.name, f"its link to {link.peer} is down ({link.bgp})") for link in down]

@@ -74,6 +74,7 @@ class Hub:
     carried: int | None = None  # hosts that have a tunnel to it
     transports: dict[str, int] = field(default_factory=dict)  # OpenVPN sessions: "udp", "tcp" -> how many
     doors: dict[str, int] = field(default_factory=dict)  # of each process: "udp", "udp2", ..., "tcp" -> how many
+    shut: list[str] = field(default_factory=list)  # processes that do not run: hosts cannot come in by them
     links: list[Link] = field(default_factory=list)
     dco: bool | None = None  # whether the kernel moves OpenVPN's packets
     offload: Offload | None = None  # whether it could

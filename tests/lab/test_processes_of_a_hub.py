@@ -79,10 +79,12 @@ def test_a_process_that_is_killed_on_every_hub_takes_no_host_of_the_other_along(
     settle(lab)
 
 
-def test_a_process_that_stays_away_is_gone_round(lab):
+def test_a_process_that_stays_away_is_gone_round_and_told(lab):
     settle(lab)
     lab.lab("exec", HUBS[0], "--", "systemctl", "stop", "vcubev-hosts@udp2")
-    wait_for(lab, lambda doors: doors == {"tcp": 0, "udp": 4, "udp2": 0}, NAMES[:1])
+    state = wait_for(lab, lambda doors: doors == {"tcp": 0, "udp": 4, "udp2": 0}, NAMES[:1])
+    assert {hub["name"]: hub["shut"] for hub in state["hubs"]} == {NAMES[0]: ["udp2"], NAMES[1]: []}
+    assert not state["well"]
     lab.lab("exec", HUBS[0], "--", "systemctl", "start", "vcubev-hosts@udp2")
     settle(lab)
 

@@ -88,6 +88,8 @@ def test_troubles_are_what_is_not_well_and_a_drained_hub_is_none():
     assert any("identity" in trouble.why for trouble in snapshot({"web-3": rival}).troubles)
     cut = heard(hub_state("oregon/a", links=[{**hub_state("oregon/a")["links"][1], "bgp": "Active"}]), "hub", routes=[])
     assert any("its link to paris/a is down (Active)" in t.why for t in snapshot({"oregon/a": cut}).troubles)
+    shut = heard(hub_state("oregon/a", shut=["udp"]), "hub", routes=[])
+    assert any("hosts cannot come in by udp" in trouble.why for trouble in snapshot({"oregon/a": shut}).troubles)
 
 
 def test_all_is_well_when_it_is():

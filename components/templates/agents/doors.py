@@ -8,6 +8,7 @@ import re
 
 CONFIGS = pathlib.Path("/etc/vcubev")
 RUN = pathlib.Path("/run")
+NETWORK = pathlib.Path("/sys/class/net")
 TRANSPORTS = ("udp", "tcp")
 BY_DEVICE = re.compile(r"\bdev (hosts-[a-z0-9]+)")
 
@@ -25,6 +26,18 @@ def sessions(device: str) -> pathlib.Path:
 def transport(door: str) -> str:
     """Return "udp" of udp, udp2, udp3, ..., and "tcp"."""
     return door.rstrip("0123456789")
+
+
+def shut() -> list[str]:
+    """Return the doors that nobody serves: a device is unplugged when its OpenVPN has ended, or never came up."""
+    return [device.removeprefix("hosts-") for device in devices() if not _plugged(device)]
+
+
+def _plugged(device: str) -> bool:
+    try:
+        return (NETWORK / device / "carrier").read_text().strip() == "1"
+    except OSError:  # it is not there, or down
+        return False
 
 
 def counted(shown: str) -> dict[str, int]:

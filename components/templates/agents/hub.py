@@ -79,6 +79,7 @@ class Hub:
         self._next_bird = 0.0
         self._counts = (0, 0, 0)
         self._doors: dict[str, int] = {}  # door -> how many hosts have a tunnel by it
+        self._shut: list[str] = []  # doors that nobody serves
         self._written, self._next_page = {}, 0.0
 
     def look(self) -> None:
@@ -138,7 +139,7 @@ class Hub:
     def _carried(self) -> tuple[int, int, int]:
         """Return how many hosts have their traffic here, how many of these can't go, how many have a tunnel here."""
         answer = self.bird.ask("show route table master4 protocol hosts_kernel4") or ""
-        self._doors = doors.counted(answer)
+        self._doors, self._shut = doors.counted(answer), doors.shut()
         here = self.guests.here(answer)
         return len(here), self.guests.stranded(time.monotonic(), here), answer.count("[hosts_kernel4")
 
@@ -164,6 +165,7 @@ class Hub:
             "peers": self.peers,
             "transports": doors.by_transport(self._doors),
             "doors": self._doors,
+            "shut": self._shut,
             "links": self.links,
             "ends": self.ends.ends,
             "counted": self.counted,
@@ -186,6 +188,7 @@ class Hub:
                 sample("vcubev_hub_openvpn_sessions", count, transport=doors.transport(door), door=door)
                 for door, count in state["doors"].items()
             ),
+            *(sample("vcubev_hub_door_open", door not in state["shut"], door=door) for door in state["doors"]),
             *(sample("vcubev_hub_sessions", state[kind], kind=kind) for kind in ("peers", "sessions")),
             *end_samples(state["ends"]),
             *filter_samples(state["counted"]),

@@ -18,6 +18,7 @@ KINDS = {
     "vcubev_hub_fit": (GAUGE, "Whether this hub takes hosts."),
     "vcubev_hub_draining": (GAUGE, "Whether this hub is drained: hosts leave it, since somebody wants them to."),
     "vcubev_hub_hosts": (GAUGE, "Hosts with a tunnel to this hub (carried), and with their traffic by it (preferred)."),
+    "vcubev_hub_door_open": (GAUGE, "Whether an OpenVPN process lets hosts in, by process (door)."),
     "vcubev_hub_openvpn_sessions": (GAUGE, "OpenVPN sessions of hosts, by transport and process (door)."),
     "vcubev_hub_sessions": (GAUGE, "Routing sessions that are up, of those to all other hubs (peers)."),
     "vcubev_link_bgp_up": (GAUGE, "Whether the BGP session with another hub is established."),
