@@ -7,7 +7,7 @@ import pytest
 
 from tests.agents.loading import load
 
-agent, tunnels = load("paths"), load("tunnels")
+agent, tunnels, turns = load("paths"), load("tunnels"), load("turns")
 RIGHT = {
     "id": 2,
     "site": "paris",
@@ -136,3 +136,19 @@ def test_a_host_tells_its_hub_whether_it_could_go_and_the_one_before_that_it_has
     assert number == 2 and question["left"] is True and "claim" not in question
     answered(host, number=4, elsewhere=3)
     assert len(said) == 4, "once"
+
+
+def test_a_tunnel_that_was_asked_for_is_heard_when_it_has_begun(host, tmp_path, monkeypatch):
+    monkeypatch.setattr(agent, "RUN", tmp_path)
+    monkeypatch.setattr(turns, "STARTED", str(tmp_path / "{path}-{mark}"))
+    monkeypatch.setattr(turns, "turn", lambda number: None)
+    host = agent.Agent()
+    monkeypatch.setattr(host, "_probe", lambda number, hub: None)
+    monkeypatch.setattr(host, "_write", lambda: None)
+    host.load_hubs()
+    host._open(agent.Open(2, host.choice.hubs[1], "udp"))
+    written, mark = (tmp_path / "2.conf").read_text().split("writepid ")
+    assert written.splitlines() == tunnels.tunnel_lines(2, host.choice.hubs[1], "udp", host.choice.seat)
+    assert host._turns.is_old(2) and not host._turns.is_old(1)
+    (tmp_path / mark.strip()).touch()
+    assert not host._turns.is_old(2)

@@ -95,6 +95,7 @@ class Hub:
             self._look_at_bird(now)
             self._load_hubs()
             self.ends.look()
+            self._shut = doors.shut()
         elif self._has_bird and self.bird.ask("show status") is None:
             self._has_bird, self._session_since = False, None
         if draining:
@@ -139,7 +140,7 @@ class Hub:
     def _carried(self) -> tuple[int, int, int]:
         """Return how many hosts have their traffic here, how many of these can't go, how many have a tunnel here."""
         answer = self.bird.ask("show route table master4 protocol hosts_kernel4") or ""
-        self._doors, self._shut = doors.counted(answer), doors.shut()
+        self._doors = doors.counted(answer)
         here = self.guests.here(answer)
         return len(here), self.guests.stranded(time.monotonic(), here), answer.count("[hosts_kernel4")
 

@@ -32,8 +32,7 @@ class Turns:
     def go_on(self, now: float) -> None:
         """Begin the turns that have waited, if their time has come."""
         for number in [*self._next]:
-            since = self._under_way[number][0] if self._waits(number) else now - LONGEST_SECONDS
-            if now - since >= LONGEST_SECONDS:
+            if not self._waits(number) or now - self._under_way[number][0] >= LONGEST_SECONDS:
                 self._begin(now, number, self._next.pop(number))
 
     def is_old(self, number: int) -> bool:
