@@ -48,7 +48,7 @@ async def answer(process):
 
 @pytest.fixture(scope="module", autouse=True)
 def hung_up():
-    """OpenSSH ends the client at its proxy by SIGHUP, which whoever runs these tests by nohup has its programs ignore."""
+    """OpenSSH ends its client at a proxy by SIGHUP, which programs ignore that were begun by nohup."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)

@@ -150,9 +150,11 @@ class Agent:
 
     async def _widen(self) -> None:
         """Let packets be as large as is known by now of the way that they take, and the hub know it."""
+        for path in self.choice.paths.values():
+            path.mtu_bytes = self._surveyor.mtu_bytes(path)
         path = self.choice.paths.get(self.choice.active)
-        if path is not None and self._mtu_bytes not in (0, mtu_bytes := self._surveyor.mtu_bytes(path)):
-            print(f"path {path.number}: packets of up to {mtu_bytes} bytes", flush=True)
+        if path is not None and self._mtu_bytes not in (0, path.mtu_bytes):
+            print(f"path {path.number}: packets of up to {path.mtu_bytes} bytes", flush=True)
             await self._route(path)
             self._ask(time.monotonic())
 

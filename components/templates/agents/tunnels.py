@@ -135,6 +135,7 @@ class Path:
     rtt_seconds: float = math.inf
     loss: float = 0.0  # share of the probes that brought no answer, up to the last one that did
     patience: float = FEWEST_MISSES * PROBE_SECONDS
+    mtu_bytes: int = 0  # how large its packets may be, as far as is known
 
     def open(self, now: float, hub: Hub, transport: str, turn: int = 0) -> None:
         self.hub, self.transport, self.turn, self.opened, self.answered = hub, transport, turn, now, -math.inf
