@@ -12,14 +12,15 @@ def network_files(kind: str, values: dict[str, object]) -> dict[str, FileSpec]:
     """Return what hub and host have alike: addresses and devices, kernel settings, packet filter."""
     overlay: Overlay = values["overlay"]  # type: ignore[assignment]
     hextets = ":".join(f"{int(part, 16):x}" for part in overlay.ipv6.network_address.exploded.split(":")[:3])
-    restart = ("restart vcubev-net.service",)
+    # A host's tunnels live on its devices, and it cannot be drained.
+    again = ("reload vcubev-net.service",) if kind == "host" else ("restart vcubev-net.service",)
     return {
-        "/etc/vcubev/overlay.env": rendered("hooks/overlay.env.j2", {**values, "hextets": hextets}, restart),
+        "/etc/vcubev/overlay.env": rendered("hooks/overlay.env.j2", {**values, "hextets": hextets}, again),
         "/etc/nftables.conf": rendered(f"nftables/{kind}.nft.j2", values, (LOAD_FILTER,)),
-        "/etc/sysctl.d/60-vcubev.conf": rendered(f"sysctl/{kind}.conf.j2", {}, restart),
+        "/etc/sysctl.d/60-vcubev.conf": rendered(f"sysctl/{kind}.conf.j2", {}, again),
         "/etc/sysusers.d/vcubev.conf": rendered("sysusers/vcubev.conf.j2", {"kind": kind}),
-        f"{UNITS}/vcubev-net.service": rendered("systemd/vcubev-net.service.j2", {}, restart),
-        f"{HOOKS}/net-up": copied(f"hooks/{kind}-net-up", on_change=restart),
+        f"{UNITS}/vcubev-net.service": rendered("systemd/vcubev-net.service.j2", {}, again),
+        f"{HOOKS}/net-up": copied(f"hooks/{kind}-net-up", on_change=again),
         f"{HOOKS}/net-down": copied(f"hooks/{kind}-net-down"),
     }
 

@@ -44,7 +44,7 @@ class Agent:
         self.config = json.loads(CONFIG.read_text())
         self.choice = Choice(self.config["host"], self.config["site"], int(IPv4Address(self.config["ipv4"])))
         self._surveyor = Surveyor(self.choice, (self.config["jumbo_mtu_bytes"], self.config["mtu_bytes"]))
-        self._mtu_bytes = 0  # of the route
+        self._mtu_bytes = 0  # of the route, once this agent has made it
         self._probers: dict[int, asyncio.Task] = {}
         self._turns = Turns(RUN)
         self._own_seen: list = []
@@ -153,7 +153,8 @@ class Agent:
         for path in self.choice.paths.values():
             path.mtu_bytes = self._surveyor.mtu_bytes(path)
         path = self.choice.paths.get(self.choice.active)
-        if path is not None and self._mtu_bytes not in (0, path.mtu_bytes):
+        # As well where an earlier agent has made the route: it may not have known of sizes.
+        if path is not None and self._mtu_bytes != path.mtu_bytes:
             print(f"path {path.number}: packets of up to {path.mtu_bytes} bytes", flush=True)
             await self._route(path)
             self._ask(time.monotonic())
