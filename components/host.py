@@ -71,13 +71,14 @@ class Host(ComponentResource):
         self.installed = self.machine.install(
             f"{name}-install",
             "host",
-            lambda endpoints, logins, **pki: {
+            lambda endpoints, inner, logins, **pki: {
                 **login_files(LOGIN_USER, logins),
-                **host_files(args.host, args.overlay, list(zip(views, endpoints, strict=True)), args.policy),
+                **host_files(args.host, args.overlay, list(zip(views, endpoints, inner, strict=True)), args.policy),
                 **host_pki_files(**pki),
             },
             {
                 "endpoints": [hub.endpoint for hub in args.own_hubs],
+                "inner": [hub.inner for hub in args.own_hubs],
                 "logins": args.authority.accepted_logins,
                 "ca_pem": args.authority.certificate_pem,
                 "certificate_pem": identity.certificate_pem,

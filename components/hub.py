@@ -35,6 +35,7 @@ class Hub(ComponentResource):
 
     machine: Machine
     endpoint: Output[str]  # underlay address, e.g. "203.0.113.7"
+    inner: Output[str]  # in its site's own network, e.g. "172.30.1.5"; "" if it has none there
 
     def __init__(self, name: str, args: HubArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__("vcubev:index:Hub", name, None, opts)
@@ -75,13 +76,14 @@ class Hub(ComponentResource):
         self.installed = self.machine.install(
             f"{name}-install",
             "hub",
-            lambda endpoint, gateway_for, logins, **pki: {
+            lambda endpoint, inner, gateway_for, logins, **pki: {
                 **login_files(LOGIN_USER, logins),
-                **hub_files(args.hub, args.overlay, endpoint, args.policy, gateway_for),
+                **hub_files(args.hub, args.overlay, endpoint, args.policy, gateway_for, inner),
                 **hub_pki_files(**pki),
             },
             {
                 "endpoint": self.machine.address,
+                "inner": self.machine.vm.private_address,
                 "logins": args.authority.accepted_logins,
                 "gateway_for": args.site.underlay if args.site.network.nat == "hub" else None,
                 "ca_pem": args.authority.certificate_pem,
@@ -98,5 +100,5 @@ class Hub(ComponentResource):
         )
         after = ResourceOptions(parent=self, depends_on=[self.installed])
         self.machine.serve_metrics(name, "hub", args.hub, args.overlay, args.policy, after)
-        self.endpoint = self.machine.address
+        self.endpoint, self.inner = self.machine.address, self.machine.vm.private_address
         self.register_outputs({"endpoint": self.endpoint})

@@ -18,17 +18,18 @@ ROOT = Path(__file__).parents[1]
 TOPOLOGY = load_file(ROOT / "stacks" / "Pulumi.lab.yaml", ("lab",))
 LOGINS = ("ssh-ed25519 AAAALOGIN\n", "ssh-ed25519 AAAAOLDER\n")
 ENDPOINTS = {hub.key: f"203.0.113.{hub.id}" for hub in TOPOLOGY.hubs}
+INNER = {hub.key: f"172.30.{hub.id}.5" for hub in TOPOLOGY.hubs}
 
 
 def hub_bundle(hub):
     """A hub's files with those of its links, path -> FileSpec."""
-    files = render.hub_files(hub, TOPOLOGY.overlay, ENDPOINTS[hub.key])
+    files = render.hub_files(hub, TOPOLOGY.overlay, ENDPOINTS[hub.key], inner=INNER[hub.key])
     files |= render.hub_pki_files("CA\n", "CERTIFICATE\n", "KEY\n", "TLS-CRYPT-V2\n", "LINK KEY\n")
     files |= login_files("vcubev", LOGINS) | refusals()
     for link in TOPOLOGY.links:
         if hub in (link.listener, link.dialer):
             peer = link.dialer if hub == link.listener else link.listener
-            files |= render.link_files(hub, peer, link, ENDPOINTS[peer.key])
+            files |= render.link_files(hub, peer, link, ENDPOINTS[peer.key], INNER[hub.key], INNER[peer.key])
     return files
 
 
@@ -43,7 +44,7 @@ def refusals():
 
 def host_bundle(host):
     """A host's files, path -> FileSpec."""
-    own_hubs = [(hub, ENDPOINTS[hub.key]) for hub in TOPOLOGY.hubs if hub.site == host.site]
+    own_hubs = [(hub, ENDPOINTS[hub.key], INNER[hub.key]) for hub in TOPOLOGY.hubs if hub.site == host.site]
     files = render.host_files(host, TOPOLOGY.overlay, own_hubs)
     files |= render.host_pki_files("CA\n", "CERTIFICATE\n", "KEY\n", "TLS-CRYPT-V2\n")
     return files | login_files("vcubev", LOGINS)

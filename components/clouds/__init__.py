@@ -19,8 +19,9 @@ Decisions that hold for every cloud:
   (the lab). With "hub" the site opens the hubs' firewall to the underlay, hubs forward and masquerade for
   `site.underlay` (templates/nftables/hub.nft.j2), `route_out` tells the cloud, and private machines are launched after
   that, since their first boot installs packages. A machine that must itself be told to use the hub gets
-  `SiteNetwork.private_boot_commands` (cloud-init's bootcmd, at each boot). Hosts hear of one endpoint for each hub, the
-  public one, so with "hub" private hosts reach their own site's hubs through the gateway, too, and are lost with it.
+  `SiteNetwork.private_boot_commands` (cloud-init's bootcmd, at each boot). Hosts reach
+  their own site's hubs by their private addresses first (`VirtualMachine.private_address`), so a private host keeps
+  its tunnel to another hub of the site when the gateway is lost.
 - **Firewalls** come in three purposes: hubs, public hosts, private hosts. Rules say what may come in; replies pass and
   all goes out. A rule may have no sources: it opens nothing. A cloud's module doesn't know the purposes.
 - **Machines.** A public one has one constant public address, which outlives the machine where the cloud can do that.

@@ -28,6 +28,8 @@ CONSTANTS = {
     "BFD_MILLISECONDS": 100,
     # Inside the smallest underlay in use: 1460 (Google Cloud) less 52 for UDP and AES-GCM on IPv4.
     "MTU_BYTES": 1400,
+    # By a probe, where the underlay carries it: 8896 (Google Cloud; AWS has 9001) less 52, and some room.
+    "JUMBO_MTU_BYTES": 8800,
     "SOCKET_BUFFER_BYTES": 512 * 1024,
     "TX_QUEUE_PACKETS": 1000,
     "MAX_HOSTS": 2000,

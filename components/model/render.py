@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Network
 
 from components.model.files import CONSTANTS, HOOKS, UNITS, FileSpec, copied, json_file, rendered, text
+from components.model.members import LOAD_FILTER, network_files, sizes, told
 from components.model.naming import RESTART_NAMES, answers, questions
 from components.model.policy import OPEN, Policy, Service
 from components.model.topology import Door, HostView, HubView, LinkView, Overlay
@@ -39,12 +40,24 @@ HOST_UNITS = (
 METRICS_UNITS = ("vcubev-metrics.service",)
 # Where agents tell how they are.
 AGENT_DIRECTORIES = {"hub": "/run/vcubev-hub", "host": "/run/vcubev-paths"}
-HUB_AGENT = ("counters.py", "ends.py", "guests.py", "hub.py", "metrics.py", "sessions.py")
+HUB_AGENT = (
+    "claiming.py",
+    "counters.py",
+    "ends.py",
+    "guests.py",
+    "hub.py",
+    "metrics.py",
+    "sessions.py",
+    "sizes.py",
+    "widths.py",
+)
 HOST_AGENT = (
     "choice.py",
     "counters.py",
     "metrics.py",
     "paths.py",
+    "sizes.py",
+    "surveying.py",
     "telling.py",
     "tunnels.py",
     "turns.py",
@@ -55,7 +68,6 @@ PKI = "/etc/vcubev/pki"
 LOW_PORTS = range(1, 1024)
 EVERY_LINK = "restart vcubev-link@*.service"
 EVERY_DOOR = "restart vcubev-hosts@*.service"
-LOAD_FILTER = "reload nftables.service"
 BOTH_PATHS = "reload vcubev-paths.service"
 
 
@@ -65,12 +77,14 @@ def hub_files(
     endpoint: str,
     policy: Policy = OPEN,
     gateway_for: IPv4Network | None = None,
+    inner: str = "",
 ) -> dict[str, FileSpec]:
     """Return a hub's files, path -> file. They name no host and no link, so both come and go without them.
 
     Args:
         endpoint: The hub's address on the underlay.
         gateway_for: The underlay whose private machines reach the internet through this hub.
+        inner: The hub's address in its site's own network; "" if it has none.
     """
     values = {"hub": hub, "member": hub, "overlay": overlay, "policy": policy, "gateway_for": gateway_for}
     hosts = (EVERY_DOOR,)
@@ -81,10 +95,11 @@ def hub_files(
         "overlay_ipv6": str(overlay.ipv6),
         "claims_port": CONSTANTS["CLAIMS_PORT"],
         "hosts_table": CONSTANTS["HOSTS_TABLE"],
+        **sizes(),
     }
     return {
-        **_network("hub", values),
-        **_told(hub, endpoint),
+        **network_files("hub", values),
+        **told(hub, endpoint, inner),
         **{
             # Which doors there are, all else on the machine sees by these files.
             f"/etc/vcubev/hosts-{door.name}.conf": rendered(
@@ -191,46 +206,54 @@ def metrics_files(kind: str, member: HubView | HostView, overlay: Overlay, metri
     }
 
 
-def link_files(own: HubView, peer: HubView, link: LinkView, peer_endpoint: str) -> dict[str, FileSpec]:
+def link_files(
+    own: HubView, peer: HubView, link: LinkView, peer_endpoint: str, own_inner: str = "", peer_inner: str = ""
+) -> dict[str, FileSpec]:
     """Return one end of a link: the tunnel and the routing session over it.
 
     Args:
         peer_endpoint: The peer's address on the underlay.
+        own_inner: This hub's in its site's own network; "" if it has none.
+        peer_inner: The peer's in its site's.
     """
-    values = {"own": own, "peer": peer, "peer_endpoint": peer_endpoint, "listens": own == link.listener}
+    within = own.site == peer.site and own_inner and peer_inner
+    values = {"own": own, "peer": peer, "listens": own == link.listener}
+    values["peer_endpoint"] = peer_inner if within else peer_endpoint
     values["role"] = link.role(own)
     values["rank"] = link.rank
     restart = (f"restart vcubev-link@{peer.id}.service",)
     return {
         f"/etc/vcubev/links/{peer.id}.conf": rendered("openvpn/link.conf.j2", values, restart),
         f"/etc/bird/links/{peer.id}.conf": rendered("bird/link.conf.j2", values, ("reload bird.service",)),
-        **_told(peer, peer_endpoint),
+        **told(peer, peer_endpoint, peer_inner),
     }
 
 
 def host_files(
-    host: HostView, overlay: Overlay, own_hubs: Sequence[tuple[HubView, str]], policy: Policy = OPEN
+    host: HostView, overlay: Overlay, own_hubs: Sequence[tuple[HubView, str, str]], policy: Policy = OPEN
 ) -> dict[str, FileSpec]:
     """Return a host's files, path -> file.
 
     Args:
-        own_hubs: The hubs of its site, each with its address on the underlay. From them it hears of all others, so
-            that another site changes nothing here.
+        own_hubs: The hubs of its site, each with its address on the underlay and, if it has one, in its site's own
+            network. From them it hears of all others, so that another site changes nothing here.
     """
     values = {"host": host, "member": host, "overlay": overlay, "policy": policy}
     agent = ("restart vcubev-paths.service",)
     config = {
         "host": host.name,
         "site": host.hub_site,
+        "network": host.site,
         "ipv4": str(host.address.ipv4),
         "ipv6": str(host.address.ipv6),
         "overlay_ipv4": str(overlay.ipv4),
         "overlay_ipv6": str(overlay.ipv6),
         "claims_port": CONSTANTS["CLAIMS_PORT"],
+        **sizes(),
     }
-    files = _network("host", values)
-    for hub, endpoint in own_hubs:
-        files |= _told(hub, endpoint)
+    files = network_files("host", values)
+    for hub, endpoint, inner in own_hubs:
+        files |= told(hub, endpoint, inner)
     return {
         **files,
         **questions(values),
@@ -257,36 +280,3 @@ def host_pki_files(
         f"{PKI}/key.pem": FileSpec(key_pem, "0600", client),
         f"{PKI}/tls-crypt-v2.key": FileSpec(tls_crypt_v2_client_key, "0600", client),
     }
-
-
-def _network(kind: str, values: dict[str, object]) -> dict[str, FileSpec]:
-    """Return what hub and host have alike: addresses and devices, kernel settings, packet filter."""
-    overlay: Overlay = values["overlay"]  # type: ignore[assignment]
-    hextets = ":".join(f"{int(part, 16):x}" for part in overlay.ipv6.network_address.exploded.split(":")[:3])
-    restart = ("restart vcubev-net.service",)
-    return {
-        "/etc/vcubev/overlay.env": rendered("hooks/overlay.env.j2", {**values, "hextets": hextets}, restart),
-        "/etc/nftables.conf": rendered(f"nftables/{kind}.nft.j2", values, (LOAD_FILTER,)),
-        "/etc/sysctl.d/60-vcubev.conf": rendered(f"sysctl/{kind}.conf.j2", {}, restart),
-        "/etc/sysusers.d/vcubev.conf": rendered("sysusers/vcubev.conf.j2", {"kind": kind}),
-        f"{UNITS}/vcubev-net.service": rendered("systemd/vcubev-net.service.j2", {}, restart),
-        f"{HOOKS}/net-up": copied(f"hooks/{kind}-net-up", on_change=restart),
-        f"{HOOKS}/net-down": copied(f"hooks/{kind}-net-down"),
-    }
-
-
-def _told(hub: HubView, endpoint: str) -> dict[str, FileSpec]:
-    """Return what hosts hear of one hub, as a hub's agent hands it on."""
-    told = {
-        "id": hub.id,
-        "site": hub.site,
-        "name": hub.name,
-        "ipv4": str(hub.address.ipv4),
-        "endpoint": endpoint,
-        "port": hub.port,
-        "tcp_port": hub.tcp_port,
-    }
-    if hub.processes > 1:  # hosts that have never heard of more than one go on
-        told["more_ports"] = list(hub.udp_ports[1:])
-    # No action: the agents look at the directory themselves.
-    return {f"/etc/vcubev/hubs/{hub.id}.json": json_file(told)}

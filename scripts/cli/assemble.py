@@ -114,7 +114,17 @@ def _host(member: Member, answer: Answer, carried: list[str], names: Mapping[str
         spare = carried[1] if len(carried) > 1 else None
         return Host(**own, state=standing, why=why, primary=next(iter(carried), None), spare=spare)
     paths = [
-        Path(p["hub"], p["transport"], str(state.get("active")) == number, p["alive"], p["fit"], p["rtt_ms"], p["loss"])
+        Path(
+            p["hub"],
+            p["transport"],
+            str(state.get("active")) == number,
+            p["alive"],
+            p["fit"],
+            p["rtt_ms"],
+            p["loss"],
+            p.get("endpoint"),
+            p.get("mtu_bytes"),
+        )
         for number, p in sorted(state.get("paths", {}).items())
         if p["hub"]
     ]

@@ -95,6 +95,8 @@ class Path:
     fit: bool  # as the hub says of itself
     rtt_ms: float | None
     loss: float  # share of the probes of the last 10 s
+    endpoint: str | None = None  # the hub's address that it goes to: from outside, or in the site's own network
+    mtu_bytes: int | None = None  # how large packets in it may be
 
 
 @dataclass(frozen=True)

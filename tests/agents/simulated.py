@@ -27,6 +27,7 @@ class Behaviour:
     fit: bool = True
     udp: bool = True
     dead_ports: set[int] = field(default_factory=set)  # by UDP
+    dead_addresses: set[str] = field(default_factory=set)
     loss: float = 0.0  # one way
     rtt_seconds: float = 0.01
 
@@ -99,8 +100,9 @@ class World:
             if path.hub is None or path.hub.id not in self.behaviour:
                 continue
             at = self.behaviour[path.hub.id]
-            port = path.hub.door("udp", self.choice.seat, path.turn)[1]
-            reached = at.up and (path.transport == "tcp" or (at.udp and port not in at.dead_ports))
+            address, port = path.hub.door(path.transport, self.choice.seat, path.turn)
+            reached = at.up and address not in at.dead_addresses
+            reached = reached and (path.transport == "tcp" or (at.udp and port not in at.dead_ports))
             if not reached:
                 self._since[path.number] = self.now + HANDSHAKE_SECONDS
             elif self.now >= self._since[path.number]:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.agents.test_hub import INTERFACES, agent, hub, told
+from tests.agents.test_hub import INTERFACES, agent, claiming, hub, told
 
 assert hub and agent  # the first is a fixture, used by name
 
@@ -23,7 +23,7 @@ def test_a_claim_moves_the_number_past_every_other_place(hub, own, others, numbe
     answer = json.loads(hub.answer(b'{"claim": true, "nonce": "7"}', "10.100.1.1"))
     assert answer["number"] == number and answer["nonce"] == "7", reason
     both = ("10.100.1.1", "fd5c:ab1e:0:1::1")
-    moves = [(100, address, INTERFACES["hosts-udp"], own, number) for address in both]
+    moves = [(100, address, INTERFACES["hosts-udp"], own, number, 1400) for address in both]
     assert hub.done == ([] if number == own else moves), "a claim that is true already must change nothing"
 
 
@@ -39,7 +39,7 @@ def test_a_claim_that_the_kernel_refuses_is_not_confirmed_and_the_next_one_is_se
     def refuse(*_):
         raise OSError(19, "no such device")
 
-    monkeypatch.setattr(agent.socket, "if_nametoindex", refuse)
+    monkeypatch.setattr(claiming.socket, "if_nametoindex", refuse)
     assert json.loads(hub.answer(b'{"claim": true}', "10.100.1.1"))["number"] is None
 
 
@@ -66,3 +66,36 @@ def test_a_host_whose_identity_another_machine_took_does_not_claim_it_back(hub, 
     question = json.dumps({"claim": True, "confirmed": confirmed}).encode()
     answer = json.loads(hub.answer(question, "10.100.1.1"))
     assert (answer["number"], answer["elsewhere"]) == (number, max(others)), reason
+
+
+SIZES = [
+    (8800, 8800, "as the host has found"),
+    (1400, 1400, "as everywhere"),
+    (1399, 1400, "less is no size of a tunnel"),
+    (8801, 1400, "more than OpenVPN's buffers hold"),
+    (True, 1400, "nonsense"),
+    ("8800", 1400, "nonsense"),
+    (None, 1400, "a host that knows of no sizes"),
+]
+
+
+@pytest.mark.parametrize("said, size, reason", SIZES)
+def test_packets_to_a_host_are_as_large_as_it_says_that_its_tunnel_takes_and_never_larger(hub, said, size, reason):
+    hub.bird.route = told(3, (4,))
+    hub.answer(json.dumps({"claim": True, "mtu": said}).encode(), "10.100.1.1")
+    assert [done[-1] for done in hub.done] == [size, size], reason
+
+
+def test_a_host_that_stays_may_have_larger_packets_from_now_on_or_smaller(hub):
+    both = ("10.100.1.1", "fd5c:ab1e:0:1::1")
+    for before, now in ((1400, 8800), (8800, 1400)):
+        hub.bird.route = told(4, (3,), before)
+        for _ in range(2):
+            hub.done.clear()
+            answer = json.loads(hub.answer(json.dumps({"claim": True, "mtu": now}).encode(), "10.100.1.1"))
+            assert answer["number"] == 4
+            assert hub.done == [(100, address, INTERFACES["hosts-udp"], 4, now) for address in both]
+        hub.bird.route = told(4, (3,), now)
+        hub.done.clear()
+        hub.answer(json.dumps({"claim": True, "mtu": now}).encode(), "10.100.1.1")
+        assert not hub.done, "nothing is written that stands already"

@@ -25,6 +25,7 @@ WRONG = {
     "a port too high": {"tcp_port": 70000},
     "a site that is no name": {"site": "../paris"},
     "a name of no text": {"name": 7},
+    "a directive in the inner address": {"inner": "172.30.1.5\nup /tmp/x"},
 }
 
 
@@ -54,7 +55,7 @@ FPING = """ICMP Communication Administratively Prohibited from 203.0.113.3 for I
 
 
 def test_a_survey_tells_near_from_dead_from_unfit():
-    seen = agent.surveyed(FPING, {"203.0.113.2": 2, "203.0.113.3": 3, "203.0.113.4": 4})
+    seen = tunnels.surveyed(FPING, {"203.0.113.2": 2, "203.0.113.3": 3, "203.0.113.4": 4})
     assert seen[2] == tunnels.Seen(0.0119, True)
     assert seen[3].rtt_seconds is not None and not seen[3].fit, "it lives, and says that it is not fit"
     assert seen[4] == tunnels.Seen(None, True)
@@ -67,7 +68,8 @@ def test_an_answer_of_fping_is_a_round_trip():
 
 @pytest.fixture
 def host(tmp_path, monkeypatch):
-    config = {"host": "web-1", "site": "oregon", "ipv4": "10.100.1.1", "claims_port": 1195}
+    config = {"host": "web-1", "site": "oregon", "network": "oregon", "ipv4": "10.100.1.1", "claims_port": 1195}
+    config |= {"mtu_bytes": 1400, "jumbo_mtu_bytes": 8800}
     (tmp_path / "paths.json").write_text(json.dumps(config))
     (tmp_path / "hubs").mkdir()
     (tmp_path / "hubs" / "1.json").write_text(json.dumps({**RIGHT, "id": 1, "site": "oregon", "ipv4": "10.100.0.1"}))

@@ -7,7 +7,7 @@ import pytest
 
 from tests.agents.loading import load
 
-agent, bird, ends = load("hub"), load("bird"), load("ends")
+agent, bird, claiming, ends = load("hub"), load("bird"), load("claiming"), load("ends")
 ESTABLISHED = "1002-link2      BGP        ---        up     06:18:43.199  Established\n0000 \n"
 DOWN = (
     "1002-link2      BGP        ---        start  06:18:43.199  Connect\n"
@@ -40,6 +40,8 @@ def hub(tmp_path, monkeypatch):
         "overlay_ipv6": "fd5c:ab1e::/48",
         "claims_port": 1195,
         "hosts_table": 100,
+        "mtu_bytes": 1400,
+        "jumbo_mtu_bytes": 8800,
     }
     (tmp_path / "hub.json").write_text(json.dumps(config))
     monkeypatch.setattr(agent, "CONFIG", tmp_path / "hub.json")
@@ -59,12 +61,15 @@ def hub(tmp_path, monkeypatch):
         def __init__(self, number):
             self.number, self.there = number, True
 
-        def move(self, address, interface, metric, new):
-            done.append((self.number, str(address), interface, metric, new))
+        def move(self, address, interface, metric, new, mtu_bytes):
+            done.append((self.number, str(address), interface, metric, new, mtu_bytes))
             return self.there
 
+        def resize(self, address, interface, metric, mtu_bytes):
+            done.append((self.number, str(address), interface, metric, mtu_bytes))
+
     monkeypatch.setattr(agent, "Table", Table)
-    monkeypatch.setattr(agent.socket, "if_nametoindex", INTERFACES.__getitem__)
+    monkeypatch.setattr(claiming.socket, "if_nametoindex", INTERFACES.__getitem__)
     monkeypatch.setattr(agent.subprocess, "run", lambda _, input, **options: filters.append(input))
     made = agent.Hub()
     made.bird = Bird()
@@ -80,11 +85,14 @@ def hub(tmp_path, monkeypatch):
     return made
 
 
-def told(own, others):
+def told(own, others, mtu_bytes=1400):
+    """BIRD's answer of a host: its number here, those elsewhere, and how large packets may be by its tunnel here."""
     places = [("hosts_kernel4 06:18:43.199", "\tdev hosts-udp", own)] if own else []
     places += [(f"link{n} 06:18:43.199", f"\tvia fe80::{n} on link{n}", number) for n, number in enumerate(others, 2)]
     return "\n".join(
-        f"1007-10.100.1.1/32 unicast [{place}] (1006)\n{way}\n\tBGP.local_pref: {100 + n}" for place, way, n in places
+        f"1007-10.100.1.1/32 unicast [{place}] (1006)\n{way}\n\tBGP.local_pref: {100 + n}"
+        + f"\n\tKernel.mtu: {mtu_bytes}" * place.startswith("hosts")
+        for place, way, n in places
     )
 
 
@@ -112,7 +120,7 @@ def test_nobody_from_outside_the_overlay_is_answered(hub, source):
 
 
 def test_numbers_end_before_they_turn_round(hub):
-    hub.bird.route = told(3, (agent.HIGHEST_NUMBER,))
+    hub.bird.route = told(3, (claiming.HIGHEST_NUMBER,))
     assert json.loads(hub.answer(b'{"claim": true}', "10.100.1.1"))["number"] is None
     assert not hub.done
 
@@ -139,6 +147,17 @@ def test_the_list_of_hubs_is_told_to_those_who_do_not_have_it(hub):
     (agent.HUBS / "2.json").write_text(json.dumps({"id": 2, "site": "paris"}))
     hub.wait(1)
     assert len(json.loads(hub.answer(json.dumps({"hash": first["hash"]}).encode(), "10.100.1.1"))["hubs"]) == 2
+
+
+def test_addresses_in_a_sites_own_network_are_told_beside_the_list_for_hosts_that_know_no_such_word(hub):
+    (agent.HUBS / "1.json").write_text(json.dumps({"id": 1, "site": "oregon", "inner": "172.30.1.5"}))
+    hub.wait(1)
+    first = json.loads(hub.answer(b"{}", "10.100.1.1"))
+    assert first["hubs"] == [{"id": 1, "site": "oregon"}] and first["inner"] == {"1": "172.30.1.5"}
+    (agent.HUBS / "1.json").write_text(json.dumps({"id": 1, "site": "oregon", "inner": "172.30.1.6"}))
+    hub.wait(1)
+    again = json.loads(hub.answer(json.dumps({"hash": first["hash"]}).encode(), "10.100.1.1"))
+    assert again["inner"] == {"1": "172.30.1.6"}, "a new one is news"
 
 
 def test_a_hub_is_fit_once_another_hub_is_heard(hub):

@@ -5,7 +5,7 @@ import json
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.agents.test_hub import INTERFACES, agent, hub, told
+from tests.agents.test_hub import INTERFACES, agent, claiming, hub, told
 
 assert hub  # a fixture, used by name
 SOURCE, SOURCE_IPV6 = "10.100.1.1", "fd5c:ab1e:0:1::1"
@@ -16,7 +16,7 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
-FIELDS = ("claim", "nonce", "hash", "above", "confirmed")
+FIELDS = ("claim", "nonce", "hash", "above", "confirmed", "mtu")
 QUESTIONS = st.fixed_dictionaries({}, optional={field: VALUES for field in FIELDS})
 # One that claims, and is strange in something else.
 CLAIMS = QUESTIONS.map(lambda question: {**question, "claim": True})
@@ -50,9 +50,10 @@ def test_a_question_moves_no_route_but_the_askers_and_the_next_is_answered(hub, 
     claims, transport = agent.Claims(hub), Transport()
     claims.connection_made(transport)
     claims.datagram_received(text, (SOURCE, 5))
-    for table, address, interface, old, number in hub.done:
+    for table, address, interface, old, *more, size in hub.done:
         assert (table, address in (SOURCE, SOURCE_IPV6), interface, old) == (100, True, INTERFACES["hosts-udp"], own)
-        assert own < number <= agent.HIGHEST_NUMBER
+        assert not more or own < more[0] <= claiming.HIGHEST_NUMBER
+        assert 1400 <= size <= 8800
     for answer, to in transport.sent:
         assert to == (SOURCE, 5) and len(answer["nonce"]) <= 32
     transport.sent.clear()

@@ -46,6 +46,14 @@ async def answer(process):
     process.exit(7)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def hung_up():
+    """OpenSSH ends its client at a proxy by SIGHUP, which programs ignore that were begun by nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.fixture(scope="module")
 def machines():
     """name -> port of a machine that runs, and what ports were connected to."""

@@ -46,6 +46,20 @@ class Bird:
         return text.decode(errors="replace")
 
 
+def mtu_bytes(answer: str) -> int:
+    """Return how large the packets to a host may be by its tunnel here, 0 where that is not said.
+
+    Args:
+        answer: BIRD's to "show route ADDRESS/32 all".
+    """
+    own = False
+    for line in answer.splitlines():
+        own = "[hosts_kernel" in line if "[" in line else own
+        if own and (found := re.search(r"Kernel\.mtu: (\d+)", line)):
+            return int(found[1])
+    return 0
+
+
 def numbers(answer: str) -> tuple[int, int]:
     """Return (the host's mobility number here, the highest elsewhere), 0 where it is not.
 

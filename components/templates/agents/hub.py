@@ -12,23 +12,23 @@ import contextlib
 import hashlib
 import json
 import pathlib
-import socket
 import subprocess
 import sys
 import time
-from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import counters
 import doors
-from bird import HIGHEST_NUMBER, Bird, numbers
+from bird import Bird
+from claiming import Claiming
 from ends import Ends
 from guests import Guests
 from kernel import Table
 from metrics import FILE, WRITE_SECONDS, end_samples, filter_samples, page, replace, sample
 from notify import ready
-from plan import ipv6_of
 from sessions import ESTABLISHED, links
+from widths import Widths
 
 CONFIG = pathlib.Path("/etc/vcubev/hub.json")
 HUBS = pathlib.Path("/etc/vcubev/hubs")
@@ -61,10 +61,13 @@ class Hub:
         self.address = config["ipv4"]
         self.port = config["claims_port"]
         self.table = Table(config["hosts_table"])
-        self.overlay4, self.overlay6 = IPv4Network(config["overlay_ipv4"]), IPv6Network(config["overlay_ipv6"])
+        self.overlay4 = IPv4Network(config["overlay_ipv4"])
+        self.claiming = Claiming(self.table, config)
+        self.widths = Widths(config)
         self.bird = Bird()
         self.ends, self.guests = Ends(), Guests()
         self.hubs, self.hubs_hash, self._seen = [], "", None
+        self.inner: dict[str, str] = {}  # number of a hub -> its address in the network of its site
         self.fit: bool | None = None
         self.reasons: list[str] = []
         self.sessions = self.peers = 0
@@ -151,7 +154,9 @@ class Hub:
             return
         self._seen = seen
         self.hubs = sorted((json.loads(file.read_text()) for file in files), key=lambda hub: hub["id"])
-        self.hubs_hash = hashlib.sha256(json.dumps(self.hubs).encode()).hexdigest()[:16]
+        # Told apart: a host that has never heard of it would take none of these for a hub.
+        self.inner = {str(hub["id"]): inner for hub in self.hubs if (inner := hub.pop("inner", ""))}
+        self.hubs_hash = hashlib.sha256(json.dumps([self.hubs, self.inner]).encode()).hexdigest()[:16]
 
     def _write(self, draining: bool) -> None:
         preferred, stranded, carried = self._counts
@@ -221,51 +226,14 @@ class Hub:
         if address not in self.overlay4:
             return None
         self.guests.hear(time.monotonic(), address, question)
-        number, elsewhere = self._claim(address, question) if question.get("claim") is True else (None, 0)
+        number, elsewhere = (
+            self.claiming.take(self.bird, address, question) if question.get("claim") is True else (None, 0)
+        )
         answer = {"nonce": str(question.get("nonce", ""))[:32], "number": number, "hash": self.hubs_hash}
         answer["elsewhere"] = elsewhere
         if question.get("hash") != self.hubs_hash:
-            answer["hubs"] = self.hubs
+            answer["hubs"], answer["inner"] = self.hubs, self.inner
         return json.dumps(answer).encode()
-
-    def _claim(self, address: IPv4Address, question: dict) -> tuple[int | None, int]:
-        """Move a host's number past all others; return it, or None if the host is not here, and the highest of them.
-
-        The host tells the number that it had elsewhere ("above"): the hub that knew it may be out of sight, and must
-        not win when it comes back. Or the one that this hub has confirmed ("confirmed"): if it still stands and another
-        place is past it, another machine with this identity came later, and two that claim would do so for ever.
-        """
-        answer = self.bird.ask(f"show route {address}/32 all")
-        if answer is None:
-            return None, 0
-        mine, newest = numbers(answer)
-        above = question.get("above")
-        if type(above) is int and 0 < above < HIGHEST_NUMBER:
-            newest = max(newest, above)
-        confirmed = question.get("confirmed")
-        superseded = type(confirmed) is int and 0 < confirmed == mine < newest
-        # 1 is a spare's, even where there is no other: the next spare could not be below it.
-        if mine == 0 or mine > max(newest, 1) or superseded:
-            return mine or None, newest
-        number = newest + 2  # one between is for the spares that come
-        if number > HIGHEST_NUMBER:
-            print(f"{address}: mobility number {newest} is the highest; it must leave all hubs once", flush=True)
-            return None, newest
-        if not self._moved(address, answer, mine, number):
-            return None, newest
-        print(f"{address} claims its traffic: {mine} -> {number} (elsewhere {newest})", flush=True)
-        return number, newest
-
-    def _moved(self, address: IPv4Address, answer: str, mine: int, number: int) -> bool:
-        """Give a host's routes another number, where they still are what BIRD has answered."""
-        found = doors.BY_DEVICE.search(answer)  # of a link's route it is "on", and another device
-        try:
-            interface = socket.if_nametoindex(found[1]) if found else 0
-            both = (address, ipv6_of(address, self.overlay4, self.overlay6))
-            return bool(interface) and all(self.table.move(host, interface, mine, number) for host in both)
-        except OSError as problem:
-            print(f"{address}: its routes cannot be moved: {problem}", flush=True)
-            return False
 
 
 class Claims(asyncio.DatagramProtocol):
@@ -288,9 +256,10 @@ async def main() -> None:
     hub = Hub()
     hub.look()
     await asyncio.get_running_loop().create_datagram_endpoint(lambda: Claims(hub), local_addr=(hub.address, hub.port))
-    counting = asyncio.get_running_loop().create_task(hub.count())
+    loop = asyncio.get_running_loop()
+    work = [loop.create_task(hub.count()), loop.create_task(hub.widths.follow(hub))]
     ready()
-    while not counting.done():  # it never ends
+    while not any(task.done() for task in work):  # none ever ends
         await asyncio.sleep(LOOK_SECONDS)
         hub.look()
 

@@ -12,7 +12,8 @@ PROTOCOL = 99  # marks these routes in the table
 # rtnetlink(7), linux/rtnetlink.h
 NEW_ROUTE, DEL_ROUTE = 24, 25
 REQUESTED, ACKNOWLEDGE, REPLACE, EXCLUSIVE, CREATE = 0x1, 0x4, 0x100, 0x200, 0x400
-DESTINATION, INTERFACE, PRIORITY, TABLE = 1, 4, 6, 15
+DESTINATION, INTERFACE, PRIORITY, METRICS, TABLE = 1, 4, 6, 8, 15
+MTU = 2  # one of the metrics
 UNICAST, SCOPE_ANY, SCOPE_UNIVERSE, SCOPE_LINK = 1, 255, 0, 253
 HEADER, ROUTE, ATTRIBUTE, RESULT = "=IHHII", "=BBBBBBBBI", "=HH", "=i"
 
@@ -26,17 +27,25 @@ class Table:
         self._kernel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
         self._kernel.bind((0, 0))
 
-    def put(self, address: IPv4Address | IPv6Address, interface: int, metric: int) -> None:
+    def put(self, address: IPv4Address | IPv6Address, interface: int, metric: int, mtu_bytes: int) -> None:
         """Make one route the only one to an address.
+
+        Args:
+            mtu_bytes: How large packets may be.
 
         Raises:
             OSError: The kernel refuses.
         """
         self.remove(address)
-        scope = SCOPE_LINK if address.version == 4 else SCOPE_UNIVERSE
-        attributes = {INTERFACE: interface, PRIORITY: metric}
-        if wrong := self._ask(NEW_ROUTE, CREATE | REPLACE, address, scope, UNICAST, attributes):
-            raise OSError(wrong, os.strerror(wrong))
+        self._make(CREATE | REPLACE, address, {INTERFACE: interface, PRIORITY: metric, METRICS: mtu_bytes})
+
+    def resize(self, address: IPv4Address | IPv6Address, interface: int, metric: int, mtu_bytes: int) -> None:
+        """Let the packets that take a route be larger, or smaller.
+
+        Raises:
+            OSError: The kernel refuses, or there is no such route.
+        """
+        self._make(REPLACE, address, {INTERFACE: interface, PRIORITY: metric, METRICS: mtu_bytes})
 
     def remove(self, address: IPv4Address | IPv6Address, interface: int | None = None) -> None:
         """Take away all routes to an address, or those by one interface; no route is no error."""
@@ -47,22 +56,25 @@ class Table:
                     return
                 raise OSError(wrong, os.strerror(wrong))
 
-    def move(self, address: IPv4Address | IPv6Address, interface: int, metric: int, new: int) -> bool:
+    def move(self, address: IPv4Address | IPv6Address, interface: int, metric: int, new: int, mtu_bytes: int) -> bool:
         """Give a route another metric; return False, with nothing done, if this one is not there (any more).
 
         Raises:
             OSError: The kernel refuses.
         """
-        scope = SCOPE_LINK if address.version == 4 else SCOPE_UNIVERSE
         attributes = {INTERFACE: interface, PRIORITY: new}
         # The new one first: BIRD must never see none.
-        wrong = self._ask(NEW_ROUTE, CREATE | EXCLUSIVE, address, scope, UNICAST, attributes)
-        if wrong not in (0, errno.EEXIST):
-            raise OSError(wrong, os.strerror(wrong))
+        self._make(CREATE | EXCLUSIVE, address, {**attributes, METRICS: mtu_bytes}, errno.EEXIST)
         if self._ask(DEL_ROUTE, 0, address, SCOPE_ANY, 0, {INTERFACE: interface, PRIORITY: metric}):
             self._ask(DEL_ROUTE, 0, address, SCOPE_ANY, 0, attributes)
             return False
         return True
+
+    def _make(self, flags: int, address, attributes: dict[int, int], no_error: int = 0) -> None:
+        scope = SCOPE_LINK if address.version == 4 else SCOPE_UNIVERSE
+        wrong = self._ask(NEW_ROUTE, flags, address, scope, UNICAST, attributes)
+        if wrong not in (0, no_error):
+            raise OSError(wrong, os.strerror(wrong))
 
     def _ask(self, kind: int, flags: int, address, scope: int, type_: int, attributes: dict[int, int]) -> int:
         """Send one request; return the kernel's error number, 0 if there is none."""
@@ -72,6 +84,8 @@ class Table:
         values = {DESTINATION: address.packed} | {
             number: struct.pack("=I", value) for number, value in {**attributes, TABLE: self._number}.items()
         }
+        if METRICS in values:
+            values[METRICS] = struct.pack(ATTRIBUTE, struct.calcsize(ATTRIBUTE) + 4, MTU) + values[METRICS]
         for number, value in values.items():
             route += struct.pack(ATTRIBUTE, struct.calcsize(ATTRIBUTE) + len(value), number) + value
         size = struct.calcsize(HEADER)

@@ -17,8 +17,9 @@ from ipaddress import IPv4Address
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from choice import Choice, Open, Use
+from surveying import Surveyor
 from telling import Telling
-from tunnels import PROBE_SECONDS, PROHIBITED, Hub, Path, surveyed, tunnel_lines
+from tunnels import PROBE_SECONDS, PROHIBITED, Hub, Path, tunnel_lines
 from turns import Turns
 
 CONFIG = pathlib.Path("/etc/vcubev/paths.json")
@@ -30,8 +31,6 @@ CLAIM_RETRY_SECONDS = 0.1
 ASK_SECONDS = 10  # between two claims when all is well
 TELL_SECONDS = 0.5  # between two questions, where there is news of the spare to tell
 ASK_SOON_SECONDS = 1  # with one tunnel only there may be news of other hubs
-SURVEY_SECONDS = 30
-SURVEY_SOON_SECONDS = 5  # while a tunnel looks for a hub
 STATE_SECONDS = 0.5
 ROUTE_METRIC = 10
 
@@ -44,6 +43,8 @@ class Agent:
     def __init__(self) -> None:
         self.config = json.loads(CONFIG.read_text())
         self.choice = Choice(self.config["host"], self.config["site"], int(IPv4Address(self.config["ipv4"])))
+        self._surveyor = Surveyor(self.choice, (self.config["jumbo_mtu_bytes"], self.config["mtu_bytes"]))
+        self._mtu_bytes = 0  # of the route, once this agent has made it
         self._probers: dict[int, asyncio.Task] = {}
         self._turns = Turns(RUN)
         self._own_seen: list = []
@@ -69,12 +70,15 @@ class Agent:
         hubs = {}
         # A file that a full disk cut short costs what was remembered, and no more.
         with contextlib.suppress(OSError, ValueError, TypeError):
-            hubs = {hub.id: hub for hub in (Hub(**entry) for entry in json.loads(KNOWN_HUBS.read_text()))}
-        own = {hub.id: hub for hub in (Hub(**json.loads(file.read_text())) for file in files)}
+            hubs = {hub.id: hub for hub in map(self._hub, json.loads(KNOWN_HUBS.read_text()))}
+        own = {hub.id: hub for hub in (self._hub(json.loads(file.read_text())) for file in files)}
         if self._own_seen:  # a change: a hub that left the stack file is gone, a moved one has its new address
             hubs = {i: hub for i, hub in hubs.items() if hub.site != self.config["site"] or i in own}
         self._own_seen, self._hash = seen, ""
         self.choice.know([*{**hubs, **own}.values()])
+
+    def _hub(self, told: dict) -> Hub:
+        return Hub.of(told, self.config["network"])
 
     def adopt(self) -> None:
         """Take over tunnels that an earlier agent left running."""
@@ -99,7 +103,7 @@ class Agent:
         self.load_hubs()
         self.adopt()
         next_hubs = next_state = 0.0
-        self._start(self._survey())
+        self._start(self._surveyor.run())
         self._start(self.telling.look_around())
         while True:
             now = time.monotonic()
@@ -108,6 +112,7 @@ class Agent:
                     self._open(action)
                 else:
                     await self._use(action)
+            await self._widen()
             self._turns.go_on(now)
             if now >= next_hubs:
                 next_hubs = now + 5
@@ -136,16 +141,31 @@ class Agent:
     async def _use(self, action: Use) -> None:
         path = self.choice.paths[action.path]
         print(f"traffic goes by path {action.path} (hub {path.hub.key}): {action.reason}", flush=True)
-        device = f"path{action.path}"
-        for family, version in (("-4", "ipv4"), ("-6", "ipv6")):
-            route = f"{self.config['overlay_' + version]} dev {device} src {self.config[version]} metric {ROUTE_METRIC}"
-            done = await asyncio.create_subprocess_exec("ip", family, "route", "replace", *route.split())
-            await done.wait()
+        await self._route(path)
         self.telling.moved(self.choice.paths[3 - action.path], path, action.reason)
         self._claimed = None
         self._claim_at = 0.0
         self._ask(time.monotonic())
         self._write()
+
+    async def _widen(self) -> None:
+        """Let packets be as large as is known by now of the way that they take, and the hub know it."""
+        for path in self.choice.paths.values():
+            path.mtu_bytes = self._surveyor.mtu_bytes(path)
+        path = self.choice.paths.get(self.choice.active)
+        # As well where an earlier agent has made the route: it may not have known of sizes.
+        if path is not None and self._mtu_bytes != path.mtu_bytes:
+            print(f"path {path.number}: packets of up to {path.mtu_bytes} bytes", flush=True)
+            await self._route(path)
+            self._ask(time.monotonic())
+
+    async def _route(self, path: Path) -> None:
+        self._mtu_bytes = self._surveyor.mtu_bytes(path)
+        for family, version in (("-4", "ipv4"), ("-6", "ipv6")):
+            way = f"{self.config['overlay_' + version]} dev path{path.number} src {self.config[version]}"
+            route = f"{way} metric {ROUTE_METRIC} mtu {self._mtu_bytes}"
+            done = await asyncio.create_subprocess_exec("ip", family, "route", "replace", *route.split())
+            await done.wait()
 
     # Claims
 
@@ -159,7 +179,7 @@ class Agent:
         self._nonce += 1
         self._asked, self._told_spare = now, self._has_spare(now)
         question = {"claim": True, "nonce": f"{path.number}.{self._nonce}", "hash": self._hash}
-        question["spare"] = self._told_spare
+        question |= {"spare": self._told_spare, "mtu": self._mtu_bytes}
         # Past the number that it had elsewhere, which this hub may not know any more.
         question["confirmed" if self._claimed else "above"] = self._number or 0
         self._say(path, question)
@@ -189,7 +209,7 @@ class Agent:
         return self._socket
 
     def _answered(self) -> None:
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             text, source = self._socket.recvfrom(65535)
             answer = json.loads(text)
             number, _, nonce = answer["nonce"].partition(".")
@@ -197,7 +217,10 @@ class Agent:
             if int(number) != path.number or source[0] != path.hub.ipv4 or self._nonce - int(nonce) > 50:
                 return
             if hubs := answer.get("hubs"):
-                self.choice.know([Hub(**entry) for entry in hubs])
+                # Beside the list: hosts that have never heard of these take a hub for none that has another word.
+                inner = answer.get("inner", {})
+                hubs = [{**hub, "inner": inner.get(str(hub["id"]), "")} for hub in hubs]
+                self.choice.know([*map(self._hub, hubs)])
                 draft = KNOWN_HUBS.with_suffix(".new")
                 draft.write_text(json.dumps(hubs))
                 draft.replace(KNOWN_HUBS)
@@ -250,21 +273,6 @@ class Agent:
                 with contextlib.suppress(ProcessLookupError):
                     fping.kill()
             await asyncio.sleep(PROBE_SECONDS)
-
-    async def _survey(self) -> None:
-        """Look at all hubs from outside now and then: which live, which are fit, which are near."""
-        while True:
-            endpoints = {hub.endpoint: hub.id for hub in self.choice.hubs.values()}
-            if endpoints:
-                fping = await asyncio.create_subprocess_exec(
-                    "fping", "-q", "-C", "3", "-p", "200", "-t", "1000", *endpoints,
-                    stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-                )  # fmt: skip
-                told = (await fping.communicate())[0].decode(errors="replace")
-                self.choice.survey = surveyed(told, endpoints)
-            now = time.monotonic()
-            settled = all(path.works(now) for path in self.choice.paths.values())
-            await asyncio.sleep(SURVEY_SECONDS if settled else SURVEY_SOON_SECONDS)
 
     def _write(self) -> None:
         """Tell the world: /run/vcubev-paths."""

@@ -33,8 +33,9 @@ LONGEST_LINE = 100
 class Routes:
     """What may be said, and what it does."""
 
-    def __init__(self, table: Table, bird: Bird, overlay4: IPv4Network, overlay6: IPv6Network) -> None:
+    def __init__(self, table: Table, bird: Bird, overlay4: IPv4Network, overlay6: IPv6Network, mtu_bytes: int) -> None:
         self._table, self._bird, self._overlay4, self._overlay6 = table, bird, overlay4, overlay6
+        self._mtu_bytes = mtu_bytes  # what every way carries; a host's claim may say more
 
     def hear(self, line: bytes) -> None:
         """Do what a line of a hook asks for; what is none is told, and no more."""
@@ -66,7 +67,7 @@ class Routes:
         number, interface = self._number(addresses[0]), socket.if_nametoindex(device)
         try:
             for address in addresses:
-                self._table.put(address, interface, number)
+                self._table.put(address, interface, number, self._mtu_bytes)
         except OSError:
             # Half a host is none.
             for address in addresses:
@@ -146,7 +147,11 @@ def serve(fifo: int, routes: Routes) -> None:
 def main() -> None:
     config = json.loads(CONFIG.read_text())
     routes = Routes(
-        Table(config["hosts_table"]), Bird(), IPv4Network(config["overlay_ipv4"]), IPv6Network(config["overlay_ipv6"])
+        Table(config["hosts_table"]),
+        Bird(),
+        IPv4Network(config["overlay_ipv4"]),
+        IPv6Network(config["overlay_ipv6"]),
+        config["mtu_bytes"],
     )
     show = ["ip", "-4", "-j", "route", "show", "table", str(config["hosts_table"]), "proto", str(PROTOCOL)]
     # Open before this looks: a host that comes or goes meanwhile is not overlooked.

@@ -83,6 +83,8 @@ class Telling:
                 "stale": path.stale,
                 "rtt_ms": round(path.rtt_seconds * 1000, 3) if path.rtt_seconds < 60 else None,
                 "loss": round(path.loss, 3),
+                "endpoint": path.hub and path.hub.door(path.transport, choice.seat, path.turn)[0],
+                "mtu_bytes": path.mtu_bytes,
             }
             for path in choice.paths.values()
         }

@@ -5,7 +5,7 @@ import math
 import re
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from ipaddress import IPv4Address, ip_address
 
 NAME = "[a-z]([a-z0-9-]{0,18}[a-z0-9])?"  # as the stack file's
@@ -43,14 +43,37 @@ class Hub:
     tcp_port: int
     # By UDP too, a process on each; a hub with one process leaves it out.
     more_ports: Sequence[int] = ()
+    inner: str = ""  # in the network of its site, for those who stand there
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "more_ports", tuple(self.more_ports))
-        ip_address(self.endpoint), IPv4Address(self.ipv4)
+        ip_address(self.endpoint), IPv4Address(self.ipv4), IPv4Address(self.inner or self.ipv4)
         names = all(re.fullmatch(NAME, name) for name in (self.site, self.name))
         numbers = all(type(number) is int and 0 < number < 65_536 for number in (self.id, *self._ports))
         if not (names and numbers and len(self._ports) <= MOST_PORTS):
             raise ValueError(f"no hub: {self}")
+
+    @classmethod
+    def of(cls, told: dict, network: str) -> "Hub":
+        """Return a hub as a host knows it.
+
+        Args:
+            told: What is said of it; words that later hubs may use are passed over.
+            network: The site in whose network the host stands: of another, a hub's inner address is a stranger's.
+
+        Raises:
+            ValueError, TypeError: It is none.
+        """
+        if not isinstance(told, dict):
+            raise TypeError(f"no hub: {told}")
+        known = {one.name for one in fields(cls)}
+        hub = cls(**{name: value for name, value in told.items() if name in known})
+        return hub if hub.site == network else replace(hub, inner="")
+
+    @property
+    def addresses(self) -> list[str]:
+        """Return where it is on the underlay, the better first."""
+        return [*([self.inner] if self.inner else []), self.endpoint]
 
     @property
     def key(self) -> str:
@@ -65,14 +88,16 @@ class Hub:
 
         Args:
             seat: The host's address: by it hosts spread over a hub's processes.
-            turn: 0 for its own process; others follow in an order of its own, so that a dead one's hosts spread.
+            turn: 0 for its own process; others follow in an order of its own, so that a dead one's hosts spread. In
+                the same network all processes by the inner address come first, then all by the one from outside.
         """
         if transport != "udp":
             return self.endpoint, self.tcp_port
         ports = [self.port, *self.more_ports]
         own = ports.pop(seat % len(ports))
         ports.sort(key=lambda port: hashlib.sha256(f"{seat}|{port}".encode()).digest())
-        return self.endpoint, [own, *ports][turn % (len(ports) + 1)]
+        ways = [(address, port) for address in self.addresses for port in (own, *ports)]
+        return ways[turn % len(ways)]
 
 
 @dataclass(frozen=True)
@@ -110,6 +135,7 @@ class Path:
     rtt_seconds: float = math.inf
     loss: float = 0.0  # share of the probes that brought no answer, up to the last one that did
     patience: float = FEWEST_MISSES * PROBE_SECONDS
+    mtu_bytes: int = 0  # how large its packets may be, as far as is known
 
     def open(self, now: float, hub: Hub, transport: str, turn: int = 0) -> None:
         self.hub, self.transport, self.turn, self.opened, self.answered = hub, transport, turn, now, -math.inf
@@ -185,5 +211,11 @@ def surveyed(told: str, endpoints: dict[str, int]) -> dict[int, Seen]:
             times = [float(part) / 1000 for part in found[2].split() if part != "-"]
             fit = found[1] not in prohibited
             # One that says it is not fit lives all the same.
-            seen[endpoints[found[1]]] = Seen(min(times, default=None if fit else 1.0), fit)
+            one = Seen(min(times, default=None if fit else 1.0), fit)
+            # Of two ways to a hub, the one that brings an answer sooner.
+            seen[endpoints[found[1]]] = min(seen.get(endpoints[found[1]], one), one, key=_slowness)
     return seen
+
+
+def _slowness(seen: Seen) -> float:
+    return math.inf if seen.rtt_seconds is None else seen.rtt_seconds
