@@ -42,9 +42,9 @@ class CommandProvider(command.CommandProvider):
         return state | {"stdout": to_property(key), "stderr": to_property("")}
 
 
-def _address(name: str) -> str:
+def _address(name: str, network: str = "198.18") -> str:
     number = int(digest(name)[:6], 16)
-    return f"198.18.{number // 254 % 256}.{number % 254 + 1}"
+    return f"{network}.{number // 254 % 256}.{number % 254 + 1}"
 
 
 def _outputs(kind: Kind, of: Identity, made: str) -> Outputs:
@@ -54,7 +54,7 @@ def _outputs(kind: Kind, of: Identity, made: str) -> Outputs:
         "public_prefix": "198.18.0.0/24",
         "instance_id": made,
         "public_address": _address(of.name) if public else "",
-        "private_address": "" if public else _address(of.name),
+        "private_address": _address(of.name, "172.30"),
         "running": True,
     }
     return {name: known[name] for name in kind.outputs}

@@ -66,23 +66,27 @@ def router_address(network: Network) -> IPv4Address:
     return network.public_prefix.network_address + 1
 
 
-def lease(network: Network, name: str, public: bool, live: Iterable[str]) -> IPv4Address:
-    """Return the address of a machine of that name: the one it had before, if it had one.
+def lease(network: Network, name: str, public: bool, live: Iterable[str]) -> tuple[IPv4Address, IPv4Address | None]:
+    """Return `address` and `private_address` of a machine of that name: those it had before, if it had some.
 
     Args:
-        network: Gets the lease written in.
+        network: Gets the leases written in.
         live: Names whose leases must stay when addresses run out.
 
     Raises:
-        LabError: The prefix is full.
+        LabError: A prefix is full.
     """
-    kind = "public" if public else "private"
+    private = _lease(network, name, "private", live)
+    return (_lease(network, name, "public", live), private) if public else (private, None)
+
+
+def _lease(network: Network, name: str, kind: str, live: Iterable[str]) -> IPv4Address:
     key = f"{kind} {name}"
     if key not in network.leases:
-        prefix = network.public_prefix if public else network.private_prefix
+        prefix = network.public_prefix if kind == "public" else network.private_prefix
         address = _first_free(prefix, network.leases.values())
         if address is None:
-            kept = {f"{kind} {machine}" for kind in ("public", "private") for machine in live}
+            kept = {f"{either} {machine}" for either in ("public", "private") for machine in (*live, name)}
             network.leases = {known: value for known, value in network.leases.items() if known in kept}
             address = _first_free(prefix, network.leases.values())
         if address is None:

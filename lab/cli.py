@@ -37,7 +37,8 @@ def list_machines(stack: StackOption = None, as_data: Json = False) -> None:
     for known in _some(stack):
         for name, machine in sorted(known.machines.items()):
             state = "running" if machines.is_running(known, machine) else "off"
-            kind = "public" if machine.public else "private"
+            inside = f", {machine.private_address} within its site" if machine.private_address else ""
+            kind = f"public{inside}" if machine.public else "private"
             table.add_row(known.name, name, str(machine.address), kind, state, "; ".join(faults.describe(machine)))
     out.print(table)
 
@@ -133,7 +134,7 @@ def block(
 @app.command()
 def mtu(
     name: NameArgument,
-    mtu_bytes: Annotated[int, typer.Argument(metavar="BYTES", help="576 to 1500; 1500 ends it.")],
+    mtu_bytes: Annotated[int, typer.Argument(metavar="BYTES", help="576 to 9001; 9001 ends it.")],
     silent: Annotated[bool, typer.Option("--silent", help="The router sends no ICMP: a black hole.")] = False,
     stack: StackOption = None,
 ) -> None:
@@ -209,6 +210,7 @@ def _described(known: Stack, name: str) -> dict[str, object]:
         "stack": known.name,
         "machine": name,
         "address": str(machine.address),
+        "private_address": str(machine.private_address or ("" if machine.public else machine.address)),
         "public": machine.public,
         "running": machines.is_running(known, machine),
         "faults": list(faults.describe(machine)),

@@ -11,7 +11,7 @@ from lab.networks import network_of
 from lab.records import FULL_MTU_BYTES, Faults, Machine, Stack, change
 from lab.system import LabError
 
-# What every host must take (RFC 791), and what Ethernet carries.
+# What every host must take (RFC 791), and what a link here carries.
 MTU_BYTES = range(576, FULL_MTU_BYTES + 1)
 BLOCKABLE = ("udp", "tcp")
 
@@ -84,7 +84,7 @@ def set_mtu(project: str, stack_name: str, name: str, mtu_bytes: int, silent: bo
     remembers it for ten minutes, beyond the fault's end: `ip route flush cache` there.
 
     Args:
-        mtu_bytes: 576 to 1500; 1500 ends it.
+        mtu_bytes: 576 to 9001; 9001 ends it.
         silent: The router sends no ICMP: who waits for it waits for ever.
 
     Raises:

@@ -18,7 +18,8 @@ class MachineState:
     """What the cloud says of a machine. It runs when its init does and its link to the router is there."""
 
     instance_id: str
-    address: IPv4Address
+    address: IPv4Address  # the public one, if it has one
+    private_address: IPv4Address | None
     public: bool
     running: bool
 
@@ -45,6 +46,7 @@ def create_machine(
         if name in stack.machines:
             remove_machine(stack, name)
         live = [known for known, machine in stack.machines.items() if machine.network_id == network_id]
+        address, private_address = lease(network, name, public, live)
         machine = Machine(
             id=new_id("i"),
             number=free_number(known.number for known in stack.machines.values()),
@@ -53,7 +55,8 @@ def create_machine(
             image=image_name,
             image_path=image_path,
             public=public,
-            address=lease(network, name, public, live),
+            address=address,
+            private_address=private_address,
         )
         stack.machines[name] = machine
         stack.save()
@@ -170,4 +173,5 @@ def _apply(stack: Stack, machine: Machine) -> None:
 
 
 def _state(stack: Stack, machine: Machine) -> MachineState:
-    return MachineState(machine.id, machine.address, machine.public, is_running(stack, machine))
+    private = machine.private_address if machine.public else machine.address
+    return MachineState(machine.id, machine.address, private, machine.public, is_running(stack, machine))

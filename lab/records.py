@@ -25,8 +25,8 @@ from lab.system import LabError
 LOCK = Path("/run/vcubev-lab.lock")
 # Its holders need well under a second each, but for killing a machine that resists.
 LOCK_SECONDS = 60
-# Ethernet's, of every link that nobody narrowed.
-FULL_MTU_BYTES = 1500
+# As within a VPC of AWS, for every machine's link that nobody narrowed. All else has Ethernet's.
+FULL_MTU_BYTES, INTERNET_MTU_BYTES = 9001, 1500
 
 
 class Rule(BaseModel):
@@ -77,8 +77,14 @@ class Machine(Faults):
     image_path: Path
     public: bool
     address: IPv4Address
+    private_address: IPv4Address | None = None  # a public machine's other; none if an earlier version made it
     whole: bool = False
     ports_swapped: bool = False  # another way each time its router loses its NAT mappings
+
+    @property
+    def addresses(self) -> list[IPv4Address]:
+        """All that are its own, the one that it goes out under first."""
+        return [self.address, *([self.private_address] if self.private_address else [])]
 
 
 class Stack(BaseModel):

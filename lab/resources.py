@@ -138,11 +138,10 @@ def _delete_machine(of: Identity, instance_id: str) -> None:
 
 
 def _machine(state: MachineState) -> Outputs:
-    address = str(state.address)
     return {
         "instance_id": state.instance_id,
-        "public_address": address if state.public else "",
-        "private_address": "" if state.public else address,
+        "public_address": str(state.address) if state.public else "",
+        "private_address": str(state.private_address or ""),
         "running": state.running,
     }
 

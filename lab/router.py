@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, collapse_addresses, ip_network
+from itertools import product
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -42,9 +43,9 @@ def apply_everywhere(stack: Stack) -> None:
 
 def forget(stack: Stack, network: Network, machine: Machine) -> None:
     """Remove all connections that a router tracks for a machine, and their NAT mappings with them."""
-    for side in ("--orig-src", "--orig-dst"):
+    for side, address in product(("--orig-src", "--orig-dst"), machine.addresses):
         try:
-            underlay.inside(stack.router(network), "conntrack", "--delete", side, str(machine.address))
+            underlay.inside(stack.router(network), "conntrack", "--delete", side, str(address))
         except LabError as error:
             if "0 flow entries" not in str(error):  # which is exit code 1 as well
                 raise
@@ -75,11 +76,19 @@ def pair_cuts(stack: Stack, network: Network) -> list[PairCut]:
                 here, there = there, here
             if here.network_id != network.id:
                 continue
-            their_router = router_address(stack.network(there.network_id))
-            address = their_router if _is_hidden(there, here) else there.address
             both = not one_way
-            cuts.append(PairCut(here.number, address, both or here is sender, both or there is sender))
+            cuts += [
+                PairCut(here.number, address, both or here is sender, both or there is sender)
+                for address in _seen(stack, there, here)
+            ]
     return cuts
+
+
+def _seen(stack: Stack, machine: Machine, viewer: Machine) -> list[IPv4Address]:
+    """Return the addresses by which a router tells a machine's packets from and to another one."""
+    if machine.network_id == viewer.network_id:
+        return machine.addresses
+    return [router_address(stack.network(machine.network_id)) if _is_hidden(machine, viewer) else machine.address]
 
 
 def _is_hidden(machine: Machine, viewer: Machine) -> bool:

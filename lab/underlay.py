@@ -4,7 +4,9 @@
                                                  \\- router of a site -- machine
 
 The internet has no way out. In the computer's own namespace there is one veth end and a route per site, nothing else.
-A machine has a link of its own and an address of /32, so that all it sends and gets passes its router.
+A machine has a link of its own and addresses of /32, so that all it sends and gets passes its router: one of its site's
+network, by which its neighbours reach it in packets of 9001 bytes, and, if it is public, one of the internet. What is
+for the latter has 1500, a neighbour's packets too.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from lab.addresses import GATEWAY, INTERNET_GATEWAY, operator_pair, router_address
-from lab.records import Machine, Network, Stack
+from lab.records import INTERNET_MTU_BYTES, Machine, Network, Stack
 from lab.system import LabError, run, succeeds
 
 NAMESPACES = Path("/run/netns")
@@ -124,7 +126,7 @@ def site_runs(stack: Stack, network: Network) -> bool:
 
 
 def add_machine(stack: Stack, network: Network, machine: Machine) -> None:
-    """Give a machine a namespace with its address in it, a new one at each boot: a dead kernel keeps no routes.
+    """Give a machine a namespace with its addresses in it, a new one at each boot: a dead kernel keeps no routes.
 
     Raises:
         LabError: The site does not run.
@@ -135,27 +137,41 @@ def add_machine(stack: Stack, network: Network, machine: Machine) -> None:
     remove_machine(stack, network, machine)
     add_namespace(namespace, forwards=False)
     run("ip", "-n", router, "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", namespace)
-    _batch(
-        router,
-        [f"address add {GATEWAY}/32 dev {link}", f"link set {link} up", f"route add {machine.address}/32 dev {link}"],
-    )
+    _batch(router, [f"address add {GATEWAY}/32 dev {link}", f"link set {link} up"])
     set_mtu(stack, network, machine)
     _batch(
         namespace,
         [
-            f"address add {machine.address}/32 dev eth0",
+            *(f"address add {address}/32 dev eth0" for address in machine.addresses),
             "link set eth0 up",
             f"route add default via {GATEWAY} dev eth0 onlink src {machine.address}",
+            *_way_within(network, machine),
         ],
     )
 
 
+def _way_within(network: Network, machine: Machine) -> list[str]:
+    """Let a machine with two addresses speak to its site under that of the site."""
+    if machine.private_address is None:
+        return []
+    return [f"route add {network.private_prefix} via {GATEWAY} dev eth0 onlink src {machine.private_address}"]
+
+
 def set_mtu(stack: Stack, network: Network, machine: Machine) -> None:
-    """Let both ends of a machine's link take what its record says; nothing if it has no link."""
+    """Let both ends of a machine's link take what its record says, and the way to it; nothing if it has no link."""
     router, link = stack.router(network), f"m{machine.number}"
     for namespace, end in ((router, link), (stack.namespace(machine), "eth0")):
         if has_link(namespace, end):
             run("ip", "-n", namespace, "link", "set", end, "mtu", str(machine.mtu_bytes))
+    if has_link(router, link):
+        _batch(router, [f"route replace {to}/32 dev {link}{limit}" for to, limit in _limits(machine).items()])
+
+
+def _limits(machine: Machine) -> dict[IPv4Address, str]:
+    """Return each address of a machine with what its route says of packets' size."""
+    # Clouds send a packet for a public address out to the internet's door and back, from within the site too.
+    public = f" mtu {min(machine.mtu_bytes, INTERNET_MTU_BYTES)}" if machine.public else ""
+    return {machine.address: public} | ({machine.private_address: ""} if machine.private_address else {})
 
 
 def remove_machine(stack: Stack, network: Network | None, machine: Machine) -> None:

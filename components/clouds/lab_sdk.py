@@ -56,14 +56,14 @@ class Firewall(CustomResource):
 
 
 class Machine(CustomResource):
-    """A machine, with either a public or a private address, which it keeps when it is made anew.
+    """A machine, with an address in its network and, if it is public, one more; it keeps both when it is made anew.
 
     Another `firewall_id` is taken in place; any other change makes a new machine with an empty disk.
     """
 
     instance_id: Output[str]  # changes when, and only when, the disk is a new one
     public_address: Output[str]  # "" if private
-    private_address: Output[str]  # "" if public
+    private_address: Output[str]
     running: Output[bool]
 
     def __init__(

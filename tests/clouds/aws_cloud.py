@@ -24,7 +24,7 @@ from werkzeug.wrappers import Request, Response
 
 from lab.records import Rule
 from tests.clouds import aws_images
-from tests.clouds.bridge import Bridge, PublicAddresses, Wanted, seen_inside
+from tests.clouds.bridge import Bridge, PublicAddresses, Wanted
 from tests.clouds.faults import Fault, Faults
 from tests.clouds.serving import control, serve
 
@@ -168,7 +168,6 @@ def _end(ids: set[str]) -> None:
 def _wanted(backend: Any, instance: Any) -> Wanted:
     vpc = backend.vpcs[instance.vpc_id]
     others = [i for b, i in _instances() if b is backend and i.vpc_id == instance.vpc_id]
-    members = [(one.private_ip, one.public_ip or "") for one in others]
     user_data = instance.user_data.decode() if instance.user_data else ""
     return Wanted(
         key=instance.id,
@@ -177,7 +176,7 @@ def _wanted(backend: Any, instance: Any) -> Wanted:
         private_address=instance.private_ip,
         public_address=instance.public_ip or "",
         user_data=user_data,
-        rules=seen_inside(_rules(backend, instance, others), members),
+        rules=tuple(_rules(backend, instance, others)),
         running=instance.state in ("pending", "running"),
     )
 

@@ -1,8 +1,7 @@
 """Makes the instances of an emulated cloud lab machines, and keeps them what the cloud says.
 
 All emulated clouds of a test share the record, and so the internet, of one lab stack: the one that the program's own
-lab sites use. A public machine has its public address alone; the private one that the cloud shows beside it is known
-to nobody but the cloud, and a firewall rule that names it is taken to mean the public one.
+lab sites use. A machine has the addresses that its cloud shows.
 """
 
 from __future__ import annotations
@@ -15,10 +14,10 @@ import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, ip_network
+from ipaddress import IPv4Address, IPv4Network
 
 from lab import machines, networks, underlay
-from lab.addresses import GATEWAY, PUBLIC_POOL, routed_here, router_address
+from lab.addresses import GATEWAY, PUBLIC_POOL, lease, routed_here, router_address
 from lab.records import Machine, Network, Rule, Stack, change, load
 from lab.system import run, succeeds
 
@@ -75,34 +74,21 @@ class Wanted:
     key: str  # the cloud's id
     site: str  # the cloud's id of its network
     private_prefix: str
-    private_address: str
+    private_address: str  # "" if the lab may choose one
     public_address: str  # "" if it has none
     user_data: str
     rules: tuple[Rule, ...]
     running: bool = True
 
     @property
-    def address(self) -> IPv4Address:
-        return IPv4Address(self.public_address or self.private_address)
+    def leases(self) -> dict[str, IPv4Address]:
+        """The cloud's choice of addresses, by their kinds."""
+        given = {"public": self.public_address, "private": self.private_address}
+        return {kind: IPv4Address(address) for kind, address in given.items() if address}
 
-
-def seen_inside(rules: list[Rule], members: list[tuple[str, str]]) -> tuple[Rule, ...]:
-    """Let sources that name a private address of a public machine name the one that it has in the lab.
-
-    Args:
-        rules: As the cloud has them.
-        members: (private address, public address or "") of each machine in the same network.
-    """
-    translated = []
-    for rule in rules:
-        prefixes = [ip_network(source) for source in rule.sources]
-        more = [
-            f"{public}/32"
-            for private, public in members
-            if public and any(p.version == 4 and p.prefixlen and IPv4Address(private) in p for p in prefixes)
-        ]
-        translated.append(rule.model_copy(update={"sources": sorted({*rule.sources, *more})}))
-    return tuple(translated)
+    def is_at(self, machine: Machine) -> bool:
+        """Whether a lab machine has these addresses, and no public one beside them."""
+        return machine.public == bool(self.public_address) and {*self.leases.values()} <= {*machine.addresses}
 
 
 class Bridge:
@@ -187,7 +173,7 @@ class Bridge:
             return
         if network is None:
             return
-        if machine.address != one.address:
+        if not one.is_at(machine):
             self._move(one, name)
         firewall = next((f for f in stack.firewalls.values() if f.id == machine.firewall_id), None)
         if firewall is not None and firewall.rules != list(one.rules):
@@ -216,8 +202,7 @@ class Bridge:
         """Write the cloud's choice where the lab would make its own, and let the internet find it."""
         with change(*self._stack) as stack:
             network = stack.networks[self._name(one.site)]
-            kind = "public" if one.public_address else "private"
-            network.leases[f"{kind} {name}"] = one.address
+            network.leases |= {f"{kind} {name}": address for kind, address in one.leases.items()}
             stack.save()
             self._route(one, stack, network)
 
@@ -232,13 +217,15 @@ class Bridge:
         self._routed[one.key] = one.public_address
 
     def _move(self, one: Wanted, name: str) -> None:
-        """Give a machine another address. A cloud does so while it runs; a lab machine restarts for it."""
+        """Give a machine other addresses. A cloud does so while it runs; a lab machine restarts for it."""
         machines.power_off(*self._stack, name)
         self._lease(one, name)
         with change(*self._stack) as stack:
             machine = stack.machines[name]
-            underlay.remove_machine(stack, stack.network(machine.network_id), machine)
-            machine.address, machine.public = one.address, bool(one.public_address)
+            network = stack.network(machine.network_id)
+            underlay.remove_machine(stack, network, machine)
+            machine.public = bool(one.public_address)
+            machine.address, machine.private_address = lease(network, name, machine.public, stack.machines)
             stack.save()
         machines.start(*self._stack, name)
 

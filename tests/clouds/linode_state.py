@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import itertools
 import threading
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network
 from typing import Any
 
 from lab.records import Rule
-from tests.clouds.bridge import EVERYTHING, PublicAddresses, Wanted, seen_inside
+from tests.clouds.bridge import EVERYTHING, PublicAddresses, Wanted
 
 Thing = dict[str, Any]
 TIME = "2026-11-24T00:00:00"
@@ -170,18 +170,16 @@ class Account:
 
     def _wanted(self, machine: Thing) -> Wanted:
         vpc = _vpc_of(machine)
-        others = [m for m in self.instances.values() if vpc and _vpc_of(m) == vpc]
-        members = [(_private_of(m), next(iter(m["_public"]), "")) for m in others]
         site = self.vpcs[vpc] if vpc else None
         prefix = site["subnets"][0]["ipv4"] if site else SHARED
         return Wanted(
             key=str(machine["id"]),
             site=f"vpc-{vpc}" if vpc else f"region-{machine['region']}",
             private_prefix=prefix,
-            private_address=_private_of(machine) or str(IPv4Address(IPv4Network(SHARED)[2])),
+            private_address=_private_of(machine),
             public_address=next(iter(machine["_public"]), ""),
             user_data=machine["_user_data"],
-            rules=seen_inside(self._rules(machine), members),
+            rules=tuple(self._rules(machine)),
             running=machine["status"] in ("running", "booting", "provisioning"),
         )
 

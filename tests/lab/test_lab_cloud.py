@@ -151,8 +151,8 @@ def test_a_private_machine_gets_out_under_its_routers_address_and_cannot_be_got_
 def test_two_machines_of_one_network_meet_only_as_the_firewall_lets_them(lab: Lab) -> None:
     assert not lab.reaches("hub", lab.web.address), "a security group holds inside its network as well"
     operator = f"{lab.west.state.operator_address}/32"
-    lab.west.allow(tcp("22", operator, f"{lab.hub.address}/32"), ICMP)
-    assert lab.reaches("hub", lab.web.address), "no NAT lies between them: the source is the hub's own address"
+    lab.west.allow(tcp("22", operator, f"{lab.hub.private_address}/32"), ICMP)
+    assert lab.reaches("hub", lab.web.address), "no NAT lies between them: the source is the hub's own private address"
 
 
 def test_a_changed_rule_counts_at_once_and_spares_what_is_connected(lab: Lab) -> None:

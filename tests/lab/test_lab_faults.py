@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
+from ipaddress import IPv4Address
 
 import pytest
 
@@ -77,7 +78,7 @@ def test_two_machines_cut_from_each_other_still_meet_all_others(lab: Lab, one: s
     assert lab.both(one, other) == (True, True)
     faults.set_cut_from(*STACK, one, other)
     assert lab.both(one, other) == (False, False)
-    if endpoint(other, one)[0] == str(machine(other).address):  # else a router answers for it
+    if IPv4Address(endpoint(other, one)[0]) in machine(other).addresses:  # else a router answers for it
         assert ping(one, other) == "silence"
     shared = {"db-2"} if (one, other) == ("web-1", "db-1") else set()  # behind the address that web-1 is cut from
     for left in set(SITES) - {one, other}:
@@ -140,7 +141,7 @@ def test_a_narrow_link_refuses_large_packets_aloud_and_fragments_the_others(lab:
     assert ping("far", "hub", 1401, "do") == "message too long", "the machine's own interface"
     assert ping("hub", "far", 1500) == ping("far", "hub", 1500) == "answered", "without DF: in fragments"
     assert ping("hub", "web-1", 1500, "do") == "answered", "others' links are as they were"
-    faults.set_mtu(*STACK, "far", 1500)
+    faults.set_mtu(*STACK, "far", 9001)
     underlay.inside(record().namespace(machine("hub")), "ip", "route", "flush", "cache")
     assert ping("hub", "far", 1500, "do") == ping("far", "hub", 1500, "do") == "answered"
 
@@ -171,9 +172,9 @@ def test_a_silent_router_is_silent_about_its_one_machine(lab: Lab) -> None:
     assert ping("hub", "far", 1500) == "answered", "what may be fragmented is"
 
 
-@pytest.mark.parametrize("mtu_bytes", [575, 1501])
+@pytest.mark.parametrize("mtu_bytes", [575, 9002])
 def test_an_mtu_that_no_link_has_is_refused(lab: Lab, mtu_bytes: int) -> None:
-    with pytest.raises(LabError, match="576 to 1500"):
+    with pytest.raises(LabError, match="576 to 9001"):
         faults.set_mtu(*STACK, "far", mtu_bytes)
 
 
@@ -217,18 +218,18 @@ def test_list_shows_every_fault_and_restore_ends_them_all(lab: Lab) -> None:
 @pytest.mark.parametrize("port", [7010, 33000, 61000])
 def test_a_rebound_machine_is_seen_under_another_port_and_never_again_under_the_old(lab: Lab, port: int) -> None:
     private, far, also_far = lab.udp("db-1", port), lab.udp("hub", 7020), lab.udp("hub", 7021)
-    east = str(router_of("db-1"))
-    mapped = source(private, far, far.getsockname())
+    east, hub = str(router_of("db-1")), str(machine("hub").address)
+    mapped = source(private, far, (hub, 7020))
     assert mapped == port and arrives(far, private, (east, mapped))
     assert lab.both("db-2", "hub") == (True, True)
     for _ in range(3):
         old = mapped
         faults.rebind(*STACK, "db-1")
         assert not arrives(far, private, (east, old)), "the table is lost"
-        mapped = source(private, far, far.getsockname())
+        mapped = source(private, far, (hub, 7020))
         assert mapped is not None and (mapped < 32768) != (old < 32768)
         assert arrives(far, private, (east, mapped)) and not arrives(far, private, (east, old))
-        assert source(private, also_far, also_far.getsockname()) == mapped, "NAT stays independent of the endpoint"
+        assert source(private, also_far, (hub, 7021)) == mapped, "NAT stays independent of the endpoint"
         assert lab.sent("hub", "db-2"), "its neighbour keeps its mapping"
     for opened in (private, far, also_far):
         opened.close()

@@ -55,7 +55,7 @@ class Lab:
 
     def udp(self, name: str, port: int) -> socket.socket:
         opened = inside(name, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-        opened.bind((str(machine(name).address), port))
+        opened.bind(("", port))
         opened.settimeout(WAIT_SECONDS)
         return opened
 
@@ -83,7 +83,10 @@ def router_of(name: str) -> IPv4Address:
 
 
 def endpoint(name: str, viewer: str) -> tuple[str, int]:
-    seen = machine(name).address if name in PUBLIC or SITES[name] == SITES[viewer] else router_of(name)
+    if SITES[name] == SITES[viewer]:
+        seen = machine(name).addresses[-1]
+    else:
+        seen = machine(name).address if name in PUBLIC else router_of(name)
     return str(seen), PORTS[name]
 
 

@@ -39,7 +39,7 @@ class SharedSegment:
             self._ip(
                 f"link set {link} master {BRIDGE}",
                 f"address del {GATEWAY}/32 dev {link}",
-                f"route replace {machine.address}/32 dev {BRIDGE}",
+                *(f"route replace {address}/32 dev {BRIDGE}" for address in machine.addresses),
             )
         rules = f'insert rule inet lab forward iifname "{BRIDGE}" accept\n'
         rules += f'insert rule inet lab forward oifname "{BRIDGE}" accept\n'
@@ -50,5 +50,6 @@ class SharedSegment:
         self._ip(f"link del {BRIDGE}")
         for machine in self._machines:
             link = f"m{machine.number}"
-            self._ip(f"address add {GATEWAY}/32 dev {link}", f"route replace {machine.address}/32 dev {link}")
+            self._ip(f"address add {GATEWAY}/32 dev {link}")
+            underlay.set_mtu(self._stack, self._network, machine)
         router.apply(self._stack, self._network)
