@@ -152,6 +152,10 @@ class MeshEntry(Entry):
     full_up_to: Annotated[StrictInt, Field(ge=2, lt=MEMBER_IDS.stop)] = FULL_UP_TO
 
 
+class DirectEntry(Entry):
+    direct: StrictBool = False
+
+
 class RetiredEntry(Entry):
     """Ids whose owners have gone; of hosts, by role."""
 

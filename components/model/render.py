@@ -209,15 +209,20 @@ def link_files(own: HubView, peer: HubView, link: LinkView, peer_endpoint: str) 
 
 
 def host_files(
-    host: HostView, overlay: Overlay, own_hubs: Sequence[tuple[HubView, str]], policy: Policy = OPEN
+    host: HostView,
+    overlay: Overlay,
+    own_hubs: Sequence[tuple[HubView, str]],
+    policy: Policy = OPEN,
+    direct: bool = False,
 ) -> dict[str, FileSpec]:
     """Return a host's files, path -> file.
 
     Args:
         own_hubs: The hubs of its site, each with its address on the underlay. From them it hears of all others, so
             that another site changes nothing here.
+        direct: Whether it has tunnels to other hosts as well.
     """
-    values = {"host": host, "member": host, "overlay": overlay, "policy": policy}
+    values = {"host": host, "member": host, "overlay": overlay, "policy": policy, "direct": direct}
     agent = ("restart vcubev-paths.service",)
     config = {
         "host": host.name,
@@ -268,7 +273,9 @@ def _network(kind: str, values: dict[str, object]) -> dict[str, FileSpec]:
         "/etc/vcubev/overlay.env": rendered("hooks/overlay.env.j2", {**values, "hextets": hextets}, restart),
         "/etc/nftables.conf": rendered(f"nftables/{kind}.nft.j2", values, (LOAD_FILTER,)),
         "/etc/sysctl.d/60-vcubev.conf": rendered(f"sysctl/{kind}.conf.j2", {}, restart),
-        "/etc/sysusers.d/vcubev.conf": rendered("sysusers/vcubev.conf.j2", {"kind": kind}),
+        "/etc/sysusers.d/vcubev.conf": rendered(
+            "sysusers/vcubev.conf.j2", {"kind": kind, "direct": values.get("direct", False)}
+        ),
         f"{UNITS}/vcubev-net.service": rendered("systemd/vcubev-net.service.j2", {}, restart),
         f"{HOOKS}/net-up": copied(f"hooks/{kind}-net-up", on_change=restart),
         f"{HOOKS}/net-down": copied(f"hooks/{kind}-net-down"),
