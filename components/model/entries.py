@@ -50,6 +50,11 @@ def _prefix(kind: type) -> BeforeValidator:
     return BeforeValidator(parse)
 
 
+def _as_written(value: object) -> object:
+    # The engine writes a bare value of the stack file as text when it rewrites that file.
+    return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
+
+
 def _address(value: object) -> IPv4Address:
     try:
         address = IPv4Address(value) if isinstance(value, str) else None
@@ -153,7 +158,7 @@ class MeshEntry(Entry):
 
 
 class DirectEntry(Entry):
-    direct: StrictBool = False
+    direct: Annotated[StrictBool, BeforeValidator(_as_written)] = False
 
 
 class RetiredEntry(Entry):
