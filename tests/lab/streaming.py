@@ -59,7 +59,7 @@ def stream(
     sink = start(lab, server, *script(SINK, PORT=PORT))
     listening = ["--", "timeout", "10", "sh", "-c", f"until ss -Hltn 'sport = :{PORT}' | grep -q .; do sleep 0.1; done"]
     lab.lab("exec", server, *listening)
-    sender = start(lab, client, *script(SEND, ADDRESS=address, PORT=PORT, SECONDS=seconds, MEGABITS=megabits))
+    sender = start(lab, client, *script(SEND, ADDRESS=address, PORT=PORT, SECONDS=seconds, MEGABITS=40))
     try:
         yield found
         told = sender.communicate(timeout=seconds + 20)

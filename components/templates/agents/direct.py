@@ -103,11 +103,7 @@ class Agent:
                     self._take(text, IPv4Address(source), port, socket.if_indextoname(device))
 
     def _take(self, text: bytes, source: IPv4Address, port: int, device: str) -> None:
-        if (
-            port != self.config["talk_port"]
-            or source not in self._overlay[0]
-            or place(source, self._overlay[0])[0] == HUBS
-        ):
+        if port != self.config["talk_port"] or not self._is_host(source):
             return
         now = time.monotonic()
         if self._second != int(now):
@@ -178,6 +174,9 @@ class Agent:
         address = IPv4Address(peer)
         return address, ipv6_of(address, *self._overlay)
 
+    def _is_host(self, address: IPv4Address) -> bool:
+        return address in self._overlay[0] and place(address, self._overlay[0])[0] != HUBS
+
     # What it looks at
 
     def _watch_devices(self, now: float) -> None:
@@ -208,7 +207,8 @@ class Agent:
             # One that was silent for a minute is counted from nothing again.
             sent = {peer: count if count >= 0 else counted[peer] for peer, count in sent.items()}
             self._sent = counted
-            self._do(self.shortcuts.talked(time.monotonic(), sent))
+            hosts = {peer: count for peer, count in sent.items() if self._is_host(IPv4Address(peer))}
+            self._do(self.shortcuts.talked(time.monotonic(), hosts))
             await asyncio.sleep(LOOK_SECONDS)
 
     def _find_path(self) -> None:
