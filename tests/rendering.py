@@ -8,6 +8,7 @@ from pathlib import Path
 from components.model import render
 from components.model.boot import cloud_config, first_contact_script, leave_script, login_files, prepare_script
 from components.model.crl import crl_files
+from components.model.direct import direct_files, direct_wall
 from components.model.nearest import nearest_files, nearest_service_files, nearest_services
 from components.model.revocation import Ledger, Revoked
 from components.model.stackfile import load, load_file
@@ -94,6 +95,16 @@ def nearest():
     return {f"nearest:{host.name}": files}
 
 
+def direct():
+    """What members have for tunnels between hosts: machine -> their files, with a host's main packet filter."""
+    topology = load({**BASE, "direct": True}, ("lab",))
+    host, overlay, policy = topology.hosts[0], topology.overlay, topology.policy
+    files = direct_files(host, overlay, "172.30.1.7", "203.0.113.7", "CERTIFICATE\n")
+    main = render.host_files(host, overlay, [], policy, direct=True)
+    shared = {path: main[path] for path in ("/etc/nftables.conf", "/etc/sysusers.d/vcubev.conf")}
+    return {f"direct:{host.name}": files | shared, "direct:hub": direct_wall(overlay)}
+
+
 def gateway_filter():
     """The packet filter of a hub by which its site's private machines go out, and whose SSH has another port."""
     own = BroughtMachine("192.0.2.1", "admin", "ssh-ed25519 AAAA", 2222)
@@ -141,7 +152,7 @@ def user_data():
 MACHINES = {hub.key: hub_bundle(hub) for hub in TOPOLOGY.hubs} | {
     host.name: host_bundle(host) for host in TOPOLOGY.hosts
 }
-MACHINES |= walls() | metrics() | nearest()
+MACHINES |= walls() | metrics() | nearest() | direct()
 # The agents are programs with tests of their own, the same on every machine.
 EVERY_FILE = [
     (machine, path) for machine, files in sorted(MACHINES.items()) for path in sorted(files) if not path.endswith(".py")
