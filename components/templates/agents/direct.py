@@ -148,18 +148,10 @@ class Agent:
         peer = IPv4Address(start.peer)
         how = f"awaits it at port {start.port}" if start.listen else f"dials {start.address}:{start.port}"
         print(f"direct tunnel {start.slot} to {peer}: {how}", flush=True)
-        pki = "/etc/vcubev/pki"
-        if start.listen:
-            ends = [f"port {start.port}", "float", "tls-server", "dh none", f"cert {pki}/direct.pem"]
-        else:
-            ends = ["nobind", f"remote {start.address} {start.port}", "tls-client", f"cert {pki}/certificate.pem"]
-        checks = [
-            f"remote-cert-tls {'client' if start.listen else 'server'}",
-            f'tls-verify "/usr/local/lib/vcubev/direct-verified {peer}"',
-        ]
         means.know_peer("add", start.slot, self._both(start.peer))
         means.private_file(RUN / f"{start.slot}.key", means.static_key(start.secret))
-        replace(RUN / f"{start.slot}.conf", "\n".join([f"dev direct{start.slot}", *ends, *checks]) + "\n")
+        options = means.options(start.slot, peer, start.listen, start.address, start.port)
+        replace(RUN / f"{start.slot}.conf", "\n".join(options) + "\n")
         self._begun[start.slot] = time.monotonic()
         self._seen.pop(start.slot, None)
         means.turn("start", start.slot)

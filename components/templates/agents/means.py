@@ -13,6 +13,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 FILTER = "/etc/vcubev/direct.nft"
 TABLE = ("inet", "vcubev_direct")
 TURN = "/run/vcubev-direct-turn"
+PKI = "/etc/vcubev/pki"
+VERIFIED = "/usr/local/lib/vcubev/direct-verified"
 ROUTE_METRIC = 5
 STATIC_KEY_BYTES = 256
 Both = tuple[IPv4Address, IPv6Address]  # addresses of a member
@@ -37,6 +39,16 @@ def know_peer(verb: str, slot: int, peer: Both) -> None:
     for address in peer:
         element = f'{verb} element {" ".join(TABLE)} peers{address.version} {{ "direct{slot}" . {address} }}'
         subprocess.run(["nft", element], stderr=subprocess.DEVNULL if verb == "delete" else None)
+
+
+def options(slot: int, peer: IPv4Address, listen: bool, address: str, port: int) -> list[str]:
+    """Return what /etc/vcubev/direct.conf leaves open: OpenVPN's options for one end of a tunnel."""
+    if listen:
+        way = [f"port {port}", "float", "tls-server", "dh none", f"cert {PKI}/direct.pem", "remote-cert-tls client"]
+    else:
+        way = ["nobind", f"remote {address} {port}", "tls-client", f"cert {PKI}/certificate.pem"]
+        way.append("remote-cert-tls server")
+    return [f"dev direct{slot}", *way, f'tls-verify "{VERIFIED} {peer}"']
 
 
 async def counted(overlay4: IPv4Network, overlay6: IPv6Network) -> dict[int, int]:
