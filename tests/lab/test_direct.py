@@ -204,7 +204,7 @@ def test_a_machine_with_direct_tunnels_has_not_drifted(direct):
 def test_a_revoked_host_loses_its_tunnels_in_seconds(direct):
     with stream(direct, "web-2", "web-1", WEB_1, 12):  # whichever way the talk goes
         assert in_use(direct, "web-2", WEB_1)
-    direct.edit(lambda config: config.update({"vcubev:revoked": ["host.web-1"]}))
+    direct.edit(lambda config: config.update({"vcubev:revoked": ["web-1"]}))
     up = subprocess.Popen(
         ["./scripts/up", direct.stack], cwd=direct.tree, env=direct.environment,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
