@@ -249,6 +249,16 @@ def test_there_are_never_more_than_eight():
     assert len(set(ports)) == len(ports)
 
 
+def test_a_host_that_does_nothing_but_ask_does_not_have_programs_started_all_the_while():
+    agent = shortcuts.Shortcuts(ONE, *PUBLIC[0], PORTS, lambda size: "a" * 2 * size)
+    started = 0
+    for number in range(1200):
+        ask = signals.Ask(f"{number:016x}", "paris", "", "203.0.113.7", 0)
+        actions = agent.heard(100 + number / 2, TWO, ask) + agent.step(100 + number / 2)
+        started += sum(isinstance(action, straight.Start) for action in actions)
+    assert started <= 10, "in ten minutes"
+
+
 def test_pauses_grow_for_a_host_that_answers_nothing():
     world = World(talk={ONE: MUCH})
     world.hubs = False

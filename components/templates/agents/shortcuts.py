@@ -160,9 +160,10 @@ class Shortcuts:
             return [Say(peer, Answer(ask.nonce, *way))]
         actions: list[Action] = []
         if tunnel is not None:
-            if now - tunnel.began < HELLO_SECONDS:  # both asked at once, or it does nothing but ask
+            if now - tunnel.began < HELLO_SECONDS:  # both asked at once
                 return []
-            actions += self._end(now, tunnel, "the other end begins anew")
+            # One that does so again and again waits as if it had failed.
+            actions += self._end(now, tunnel, "the other end begins anew", failed=now - tunnel.began < OPEN_SECONDS)
         slot = self._free()
         way = self.arranging.judge(now, peer, ask, slot is not None)
         if way is None:
