@@ -93,7 +93,7 @@ class Host(ComponentResource):
             packages=HOST_PACKAGES,
         )
         after = ResourceOptions(parent=self, depends_on=[self.installed])
-        self.machine.serve_metrics(name, "host", args.host, args.overlay, args.policy, after)
+        self.machine.serve_metrics(name, "host", args.host, args.overlay, args.policy, after, args.direct)
         self._find_nearest(name, args, after)
         if args.direct:
             self._go_direct(name, args, after)

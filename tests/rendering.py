@@ -9,6 +9,7 @@ from components.model import render
 from components.model.boot import cloud_config, first_contact_script, leave_script, login_files, prepare_script
 from components.model.crl import crl_files
 from components.model.direct import direct_files, direct_wall
+from components.model.metrics import metrics_files
 from components.model.nearest import nearest_files, nearest_service_files, nearest_services
 from components.model.revocation import Ledger, Revoked
 from components.model.stackfile import load, load_file
@@ -75,7 +76,7 @@ def metrics():
     topology = load({**BASE, "metrics": {"from": ["db", "host:web-2"]}}, ("lab",))
     found = {}
     for kind, member in (("hub", topology.hubs[0]), ("host", topology.hosts[0])):
-        files = render.metrics_files(kind, member, topology.overlay, topology.policy.metrics)
+        files = metrics_files(kind, member, topology.overlay, topology.policy.metrics)
         name = member.key if kind == "hub" else member.name
         found[f"metrics:{name}"] = packet_filters(topology)[name] | files
     return found

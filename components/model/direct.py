@@ -7,7 +7,17 @@ from components.model.render import LOAD_FILTER
 from components.model.topology import DIRECT_PORTS, DIRECT_TALK_PORT, HostView, Overlay
 
 DIRECT_UNITS = ("vcubev-direct-turn.socket", "vcubev-direct.service")
-AGENT = ("arranging.py", "direct.py", "means.py", "notify.py", "plan.py", "shortcuts.py", "signals.py", "straight.py")
+AGENT = (
+    "arranging.py",
+    "direct.py",
+    "means.py",
+    "notify.py",
+    "plan.py",
+    "shortcuts.py",
+    "showing.py",
+    "signals.py",
+    "straight.py",
+)
 HOOKS_OF_TUNNELS = ("direct-down", "direct-turn", "direct-up", "direct-verified")
 OPTIONS = "/etc/vcubev/direct.conf"
 CERTIFICATE = "/etc/vcubev/pki/direct.pem"

@@ -36,9 +36,6 @@ HOST_UNITS = (
     "vcubev-lookup.path",
 )
 
-METRICS_UNITS = ("vcubev-metrics.service",)
-# Where agents tell how they are.
-AGENT_DIRECTORIES = {"hub": "/run/vcubev-hub", "host": "/run/vcubev-paths"}
 HUB_AGENT = ("counters.py", "ends.py", "guests.py", "hub.py", "metrics.py", "sessions.py")
 HOST_AGENT = (
     "choice.py",
@@ -172,23 +169,6 @@ def service_files(kind: str, service: Service) -> dict[str, FileSpec]:
     """
     rules = text(f"nftables/{kind}-service.nft.j2", {"service": service})
     return {f"/etc/vcubev/services/{service.name}.nft": FileSpec(rules, on_change=(LOAD_FILTER,))}
-
-
-def metrics_files(kind: str, member: HubView | HostView, overlay: Overlay, metrics: Service) -> dict[str, FileSpec]:
-    """Return what serves a member's metrics to those who may ask, and to nobody else.
-
-    Args:
-        kind: "host" or "hub".
-    """
-    unit = METRICS_UNITS[0]
-    values = {"member": member, "overlay": overlay, "directory": AGENT_DIRECTORIES[kind]}
-    return {
-        "/etc/vcubev/doors/metrics.nft": rendered(
-            "nftables/metrics-door.nft.j2", {"member": member, "metrics": metrics}, (LOAD_FILTER,)
-        ),
-        f"{HOOKS}/get-exporter": copied("hooks/get-exporter"),
-        f"{UNITS}/{unit}": rendered("systemd/vcubev-metrics.service.j2", values, (f"restart {unit}",)),
-    }
 
 
 def link_files(own: HubView, peer: HubView, link: LinkView, peer_endpoint: str) -> dict[str, FileSpec]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import random
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
@@ -274,3 +275,19 @@ def test_pauses_grow_for_a_host_that_answers_nothing():
     world.run(7200)
     pauses = [later - sooner for sooner, later in itertools.pairwise(times)]
     assert pauses == sorted(pauses) and pauses[-1] >= arranging.LONGEST_PAUSE_SECONDS and len(times) < 15
+
+
+def test_what_is_told_is_told_to_people_and_to_prometheus(tmp_path):
+    showing = load("showing")
+    world = World().open()
+    world.run(3)
+    shown = showing.Showing(tmp_path)
+    shown.write(world.now, world.hosts[ONE])
+    (tunnel,) = json.loads((tmp_path / "state.json").read_text())["tunnels"].values()
+    assert (tunnel["peer"], tunnel["in_use"], tunnel["listens"]) == ("10.100.1.2", True, False)
+    page = (tmp_path / "vcubev.prom").read_text()
+    assert 'vcubev_direct_in_use{peer="10.100.1.2"} 1\n' in page
+    assert 'vcubev_direct_events_total{what="used"} 1\n' in page
+    assert {line.partition("{")[0] for line in page.splitlines() if not line.startswith("#")} == set(showing.KINDS)
+    shown.write(world.now + 10, shortcuts.Shortcuts(ONE, *PUBLIC[0], PORTS, lambda size: "a" * 2 * size))
+    assert "in_use" not in (tmp_path / "vcubev.prom").read_text(), "there is none"

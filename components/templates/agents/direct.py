@@ -24,6 +24,7 @@ from metrics import replace
 from notify import ready
 from plan import ipv6_of, place
 from shortcuts import SLOTS, Shortcuts
+from showing import Showing
 from signals import read, write
 from straight import Action, Leave, Say, Start, Stop, Use
 
@@ -58,7 +59,6 @@ class Agent:
         self._begun: dict[int, float] = {}  # slot -> when its tunnel was asked for; gone once its device is there
         self._seen: dict[int, int] = {}  # slot -> its device
         self._active: str | None = None
-        self._written: dict = {}
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -73,7 +73,7 @@ class Agent:
         loop.add_signal_handler(signal.SIGTERM, self._leave)
         looking = loop.create_task(self._look())
         ready()
-        next_state = 0.0
+        showing, next_state = Showing(RUN), 0.0
         while not looking.done():
             now = time.monotonic()
             self._watch_devices(now)
@@ -81,7 +81,7 @@ class Agent:
             if now >= next_state:
                 next_state = now + STATE_SECONDS
                 self._find_path()
-                self._write(now)
+                showing.write(now, self.shortcuts)
                 means.alive()
             await asyncio.sleep(TICK_SECONDS if self.shortcuts.tunnels else SLOW_TICK_SECONDS)
         looking.result()
@@ -207,21 +207,6 @@ class Agent:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             active = json.loads(PATHS.read_text())["active"]
             self._active = f"path{active}" if active in (1, 2) else None
-
-    def _write(self, now: float) -> None:
-        tunnels = {
-            str(tunnel.slot): {
-                "peer": str(IPv4Address(tunnel.peer)),
-                "in_use": tunnel.in_use,
-                "listens": tunnel.listens,
-                "rtt_ms": round(tunnel.path.rtt_seconds * 1000, 2) if tunnel.path.answers else None,
-                "loss": round(tunnel.path.loss, 3),
-            }
-            for tunnel in self.shortcuts.tunnels.values()
-        }
-        state = {"tunnels": tunnels, "counts": self.shortcuts.counts}
-        if state != self._written and replace(RUN / "state.json", json.dumps(state)):
-            self._written = state
 
 
 if __name__ == "__main__":

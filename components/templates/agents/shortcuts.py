@@ -42,7 +42,7 @@ class Shortcuts:
         self.arranging = Arranging(own, Place(site, private, public), draw)
         self._turns = dict.fromkeys(range(1, SLOTS + 1), 0)
         self._stepped = math.inf
-        self.counts = {"opened": 0, "failed": 0, "left": 0}
+        self.counts = {"used": 0, "failed": 0, "left": 0}
 
     # What it hears
 
@@ -124,7 +124,7 @@ class Shortcuts:
                 tunnel.begin_again(now)
             if now - tunnel.well_since >= tunnel.settle:
                 tunnel.in_use, tunnel.changed = True, now
-                self.counts["opened"] += 1
+                self.counts["used"] += 1
                 self.arranging.succeeded(tunnel.peer)
                 actions.append(Use(tunnel.slot, tunnel.peer))
             elif now - max(tunnel.heard, tunnel.changed, tunnel.began) > OPEN_SECONDS:
