@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from components.model.policy import METRICS_PORT
+from scripts.cli.exposure import PROBE, parse
 from tests.lab.operating import told
 from tests.lab.pinging import settle
 from tests.lab.streaming import PORT, script, start, stream
@@ -13,12 +15,17 @@ from tests.lab.worktree import WorkTree
 
 # What is lost depends on how busy the computer is.
 pytestmark = [pytest.mark.lab, pytest.mark.alone]
-WEB_1, WEB_2, DB_1 = "10.100.1.1", "10.100.1.2", "10.100.2.1"
+WEB_1, WEB_2, DB_1, DB_3 = "10.100.1.1", "10.100.1.2", "10.100.2.1", "10.100.2.3"
 OPEN_SECONDS = 25  # a stream's first five seconds, then the tunnel's
 AGAIN_SECONDS = 60
 LEAST_LOST_SECONDS = 1.0
 REVOKED_SECONDS = 12
 UDP_PORT, CLOSED_PORT = 5203, 5999
+MOST_EXPOSED = 2.0  # systemd's figure
+GET = f"""
+import urllib.request
+print(urllib.request.urlopen(f"http://{{ADDRESS}}:{METRICS_PORT}/metrics", timeout=5).read().decode())
+"""
 # Below the sending machine's own packet filter, as somebody who has taken it over would.
 FORGE = """
 import socket, struct
@@ -67,7 +74,10 @@ def lab(tmp_path_factory):
     def change(config):
         config["vcubev:direct"] = True
         ports = [f"{PORT}/tcp", f"{UDP_PORT}/udp"]
-        config["vcubev:services"] = {"stream": {"on": "web", "ports": ports, "from": ["web", "db"]}}
+        config["vcubev:metrics"] = {"from": ["web"]}
+        config["vcubev:sites"]["oregon"]["hosts"]["db-3"] = {"role": "db", "id": 3, "private": True}
+        copies = {"on": "db", "ports": [f"{PORT}/tcp"], "from": ["db"]}
+        config["vcubev:services"] = {"copies": copies, "stream": {"on": "web", "ports": ports, "from": ["web", "db"]}}
 
     tree.edit(change)
     with tree.standing():
@@ -186,6 +196,44 @@ def test_a_private_host_has_tunnels_to_public_ones(lab, server, address):
     with stream(lab, "db-1", server, address, 20):
         wait_for(lambda: in_use(lab, "db-1", address) and in_use(lab, server, DB_1), OPEN_SECONDS)
     assert not tunnels(lab, "db-1")[address]["listens"], "nobody could dial it"
+
+
+def test_two_private_hosts_of_a_site_have_one_between_their_private_addresses(lab):
+    with stream(lab, "db-1", "db-3", DB_3, 20):
+        wait_for(lambda: in_use(lab, "db-1", DB_3) and in_use(lab, "db-3", DB_1), OPEN_SECONDS)
+    told_by = lab.lab("exec", "db-1", "--", "journalctl", "-q", "-o", "cat", "-u", "vcubev-direct").stdout
+    assert f"to {DB_3}: dials 172.30.1." in told_by
+
+
+def test_a_packet_filter_that_is_loaded_anew_costs_nothing(direct):
+    with stream(direct, "web-1", "web-2", WEB_2, 8) as found:
+        for host in ("web-1", "web-2"):
+            time.sleep(2)
+            direct.lab("exec", host, "--", "systemctl", "reload", "nftables")
+            assert way(direct, "web-1", WEB_2).startswith("direct")
+    assert found.gap_seconds < 0.3, found
+
+
+def test_what_the_agents_tell_is_on_one_page(direct):
+    for _ in range(2):
+        page = direct.lab("exec", "web-1", "--", *script(GET, ADDRESS=WEB_2)).stdout
+        if "vcubev_direct_in_use{" in page:
+            break
+        time.sleep(10)  # the page is written every five seconds, and asked for again
+    assert f'vcubev_direct_in_use{{peer="{WEB_1}"}} 1' in page and "vcubev_path_up{" in page
+    assert "node_textfile_scrape_error 0" in page
+
+
+def test_no_daemon_of_it_may_more_than_it_must(direct):
+    found = parse(direct.lab("exec", "web-2", "--", "sh", "-c", PROBE).stdout)
+    exposures = {unit: own for unit, own in found.items() if unit.startswith("vcubev-direct")}
+    print("exposure:", {unit: own.exposure for unit, own in exposures.items()})
+    tunnel = next(unit for unit in exposures if "@" in unit)
+    assert (exposures["vcubev-direct"].user, exposures["vcubev-direct"].rights) == ("vcubev-direct", ("net_admin",))
+    assert (exposures[tunnel].user, exposures[tunnel].rights) == ("vcubev-tunnel", ())
+    assert all(own.exposure <= MOST_EXPOSED for own in exposures.values())
+    keys = direct.lab("exec", "web-2", "--", "stat", "-c", "%a %U", "/run/vcubev-direct/1.key").stdout
+    assert keys == "600 vcubev-direct\n"
 
 
 def test_another_up_changes_nothing_and_a_host_more_changes_nobody(lab):
