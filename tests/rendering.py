@@ -103,7 +103,7 @@ def direct():
     files = direct_files(host, overlay, "172.30.1.7", "203.0.113.7", "CERTIFICATE\n")
     main = render.host_files(host, overlay, [], policy, direct=True)
     shared = {path: main[path] for path in ("/etc/nftables.conf", "/etc/sysusers.d/vcubev.conf")}
-    return {f"direct:{host.name}": files | shared, "direct:hub": direct_wall(overlay)}
+    return {f"direct:{host.name}": files | shared, "services:direct": direct_wall(overlay)}
 
 
 def gateway_filter():
