@@ -27,14 +27,19 @@ PROJECT, STACK = machines.PROJECT, "bench-data"
 DOCUMENT = ROOT / "docs" / "dataplane.md"
 PLAIN, DIRECT_PLAIN = "OpenVPN defaults, host-hub-host", "OpenVPN defaults, direct"
 OURS = "ours, "
+DIRECT_HOSTS = ("web-4", "web-5")
+DIRECT_TRIES, DIRECT_SECONDS = 4, 10
 console = Console(width=None if sys.stdout.isatty() else 140)
 
 
 def sites(config: dict) -> None:
-    """Two hosts and a private one at a site, and one at another."""
-    hosts = config["vcubev:sites"]["oregon"]["hosts"]
-    hosts["web-3"] = {"role": "web", "id": 3}
-    del config["vcubev:sites"]["paris"]["hosts"]["db-2"]
+    """Two hosts and a private one at a site, and one at another; and at each a host that may do without hubs."""
+    oregon, paris = (config["vcubev:sites"][site]["hosts"] for site in ("oregon", "paris"))
+    oregon["web-3"] = {"role": "web", "id": 3}
+    del paris["db-2"]
+    config["vcubev:direct"] = True
+    for number, hosts in zip((4, 5), (oregon, paris), strict=True):
+        hosts[f"web-{number}"] = {"role": "web", "id": number}
 
 
 def own_ways(tree: WorkTree) -> list[Way]:
@@ -50,7 +55,27 @@ def own_ways(tree: WorkTree) -> list[Way]:
         way("one site", "web-1", "web-3", "oregon-a"),
         way("across two hubs", "web-1", "web-2", "oregon-a", "paris-a"),
         way("to a private host", "web-1", "db-1", "oregon-a"),
+        way("direct", *DIRECT_HOSTS),
     ]
+
+
+def keep_by_hubs(tree: WorkTree) -> None:
+    """Have all hosts but two do without direct tunnels, and without what counts who is worth one."""
+    for host in ("web-1", "web-2", "web-3", "db-1"):
+        tree.lab("exec", host, "--", "systemctl", "stop", "vcubev-direct")
+
+
+def go_direct(way: Way) -> None:
+    """Send until the two hosts have a tunnel."""
+    for _ in range(DIRECT_TRIES):
+        loads.tcp(way, DIRECT_SECONDS)
+        if all(_by_tunnel(namespace) for namespace in (way.client, way.server)):
+            return
+    raise RuntimeError("no direct tunnel came")
+
+
+def _by_tunnel(namespace: str) -> bool:
+    return "dev direct" in loads.told(namespace, "ip", "route", "show")
 
 
 @dataclass
@@ -174,9 +199,14 @@ def main(
             done = tree.up()
             if done.returncode:
                 raise SystemExit(done.stdout + done.stderr)
+            keep_by_hubs(tree)
             ways += own_ways(tree)
+            (direct,) = (way for way in ways if way.name == f"{OURS}direct")
+            go_direct(direct)
             chosen = [way for way in ways if only in way.name or way.name in (PLAIN, DIRECT_PLAIN)]
             found = measure(chosen, rounds, seconds)
+            if not all(_by_tunnel(namespace) for namespace in (direct.client, direct.server)):
+                raise SystemExit("The direct tunnel ended meanwhile: its figures are not its own.")
             tree.script("down", STACK)
     show("Host to host, TCP and its cost, UDP, round trips: median (lowest-highest)", HEADS, rows(found))
     show("In times of plain OpenVPN", RATIO_HEADS, ratios(found))

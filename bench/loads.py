@@ -82,6 +82,11 @@ def round_trips(way: Way, seconds: float) -> list[float]:
     return found
 
 
+def told(namespace: str, *command: str) -> str:
+    """Return what a program prints in a machine's network."""
+    return subprocess.run(_inside(namespace, *command), capture_output=True, text=True, check=True).stdout
+
+
 def quantile(values: Iterable[float], share: float) -> float:
     ordered = sorted(values)
     return ordered[min(int(len(ordered) * share), len(ordered) - 1)]

@@ -12,6 +12,7 @@ from components.clouds import CloudApi, Firewall, SiteNetwork
 from components.hub import Hub
 from components.machine import LOGIN_USER, Machine, MachineArgs
 from components.model.boot import login_files
+from components.model.direct import DIRECT_UNITS, direct_files
 from components.model.nearest import NEAREST_UNITS, nearest_files, nearest_service_files, nearest_services
 from components.model.policy import Policy
 from components.model.render import HOST_PACKAGES, HOST_UNITS, host_files, host_pki_files
@@ -34,6 +35,7 @@ class HostArgs:
     names: Sequence[str]  # in full
     own_hubs: Sequence[Hub]  # of its site: from them it hears of all others
     gateway: Machine  # the hub through which SSH reaches a private host
+    direct: bool = False  # it has tunnels to other hosts as well
     launch_after: tuple[Resource, ...] = ()  # what gives a private host the internet
 
 
@@ -73,7 +75,9 @@ class Host(ComponentResource):
             "host",
             lambda endpoints, inner, logins, **pki: {
                 **login_files(LOGIN_USER, logins),
-                **host_files(args.host, args.overlay, list(zip(views, endpoints, inner, strict=True)), args.policy),
+                **host_files(
+                    args.host, args.overlay, list(zip(views, endpoints, inner, strict=True)), args.policy, args.direct
+                ),
                 **host_pki_files(**pki),
             },
             {
@@ -90,9 +94,24 @@ class Host(ComponentResource):
             packages=HOST_PACKAGES,
         )
         after = ResourceOptions(parent=self, depends_on=[self.installed])
-        self.machine.serve_metrics(name, "host", args.host, args.overlay, args.policy, after)
+        self.machine.serve_metrics(name, "host", args.host, args.overlay, args.policy, after, args.direct)
         self._find_nearest(name, args, after)
+        if args.direct:
+            self._go_direct(name, args, after)
         self.register_outputs({"address": str(args.host.address.ipv4)})
+
+    def _go_direct(self, name: str, args: HostArgs, opts: ResourceOptions) -> None:
+        """Give it tunnels to other hosts."""
+        vm = self.machine.vm
+        values = {
+            "private_address": vm.private_address,
+            "public_address": "" if args.host.private else vm.public_address,
+            "certificate_pem": args.authority.issue_for_direct(
+                f"{name}-direct", args.host.common_name, ResourceOptions(parent=self)
+            ),
+        }
+        files = partial(direct_files, args.host, args.overlay)
+        self.machine.install(f"{name}-direct", "direct", files, values, DIRECT_UNITS, opts, remove=True)
 
     def _find_nearest(self, name: str, args: HostArgs, opts: ResourceOptions) -> None:
         """Lead it to the nearest servers of services with a shared address; each is a bundle beside the agent's."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from pulumi import ComponentResource, Output, Resource, ResourceOptions
 
 from components.clouds import CloudApi, Firewall, SiteNetwork
 from components.machine import LOGIN_USER, Machine, MachineArgs
 from components.model.boot import login_files
+from components.model.direct import direct_wall
 from components.model.policy import Policy
 from components.model.render import HUB_PACKAGES, hub_files, hub_pki_files, hub_units
 from components.model.topology import HubView, Overlay, SiteView
@@ -27,6 +29,7 @@ class HubArgs:
     network: SiteNetwork
     firewall: Firewall
     authority: Authority
+    direct: bool = False  # lets hosts arrange tunnels of their own
     after: Resource | None = None  # the hub before this one, installed: no two change at once
 
 
@@ -100,5 +103,9 @@ class Hub(ComponentResource):
         )
         after = ResourceOptions(parent=self, depends_on=[self.installed])
         self.machine.serve_metrics(name, "hub", args.hub, args.overlay, args.policy, after)
+        if args.direct and args.policy.enforced:
+            self.machine.install(
+                f"{name}-direct", "direct", partial(direct_wall, args.overlay), {}, (), after, remove=True
+            )
         self.endpoint, self.inner = self.machine.address, self.machine.vm.private_address
         self.register_outputs({"endpoint": self.endpoint})

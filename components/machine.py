@@ -26,8 +26,9 @@ from components.model.boot import (
 )
 from components.model.bundle import RUN_INSTALLER, pack
 from components.model.files import FileSpec
+from components.model.metrics import METRICS_UNITS, metrics_files
 from components.model.policy import Policy, Service
-from components.model.render import METRICS_UNITS, metrics_files, service_files
+from components.model.render import service_files
 from components.model.topology import SSH_PORT, BroughtMachine, HostView, HubView, Overlay
 from components.pki import Authority
 
@@ -186,11 +187,18 @@ class Machine(ComponentResource):
         ]
 
     def serve_metrics(
-        self, name: str, kind: str, member: HubView | HostView, overlay: Overlay, policy: Policy, opts: ResourceOptions
+        self,
+        name: str,
+        kind: str,
+        member: HubView | HostView,
+        overlay: Overlay,
+        policy: Policy,
+        opts: ResourceOptions,
+        direct: bool = False,
     ) -> None:
         """Let those who may ask this member for its metrics, where the stack file names any."""
         if policy.metrics is not None:
-            render = partial(metrics_files, kind, member, overlay, policy.metrics)
+            render = partial(metrics_files, kind, member, overlay, policy.metrics, direct)
             self.install(f"{name}-metrics", "metrics", render, {}, METRICS_UNITS, opts, remove=True)
 
     @property

@@ -21,6 +21,7 @@ ORGANIZATION = "vcubev"
 CA_USES = ["cert_signing", "crl_signing"]
 # OpenVPN's remote-cert-tls wants the keyUsage extension to exist, beside the extended usage.
 HOST_USES = ["digital_signature", "client_auth"]
+LISTENER_USES = ["digital_signature", "server_auth"]  # a host that another one dials
 HUB_USES = ["digital_signature", "server_auth", "client_auth"]  # hubs dial each other, too
 
 
@@ -65,6 +66,7 @@ class Authority(ComponentResource):
         self.certificate_pem = Output.all(*(signer.certificate_pem for signer in self._signers)).apply("".join)
         self.login, self.accepted_logins = logins[0], Output.all(*(login.public for login in logins))
         self._issued: dict[str, Output[Issued]] = {}  # by common name
+        self._requests: dict[str, tls.CertRequest] = {}  # likewise
         self._lists = Output.all(*map(self._list, self._signers))
         self.register_outputs({"certificate_pem": self.certificate_pem})
 
@@ -120,18 +122,33 @@ class Authority(ComponentResource):
             ip_addresses=[str(address.ipv4), str(address.ipv6)],
             opts=opts,
         )
-        certificate = tls.LocallySignedCert(
-            numbered(f"{name}-cert", generation),
+        self._requests[common_name] = request
+        certificate = self._sign(name, common_name, uses, opts)
+        self._issued[common_name] = certificate.apply(lambda pem: read_certificate(pem, generation))
+        return Identity(certificate, Output.secret(key.private_key_pem))
+
+    def issue_for_direct(self, name: str, common_name: str, opts: ResourceOptions) -> Output[str]:
+        """Sign a second certificate for a host's key, with which it awaits other hosts; see `issue`.
+
+        Of its own: the first one stays as it is where direct tunnels are switched on or off. OpenSSL takes none of a
+        listener that is for clients only, whatever OpenVPN is told of key usage. Revoked with the first: by the name.
+        """
+        generation = self._topology.keys.of(common_name)[0]
+        certificate = self._sign(name, common_name, LISTENER_USES, opts)
+        self._issued[f"{common_name} direct"] = certificate.apply(lambda pem: read_certificate(pem, generation))
+        return certificate
+
+    def _sign(self, name: str, common_name: str, uses: list[str], opts: ResourceOptions) -> Output[str]:
+        return tls.LocallySignedCert(
+            numbered(f"{name}-cert", self._topology.keys.of(common_name)[0]),
             ca_private_key_pem=self._signers[0].key_pem,
             ca_cert_pem=self._signers[0].certificate_pem,
-            cert_request_pem=request.cert_request_pem,
+            cert_request_pem=self._requests[common_name].cert_request_pem,
             allowed_uses=uses,
             validity_period_hours=self._lifetimes.validity_hours,
             early_renewal_hours=self._lifetimes.early_renewal_hours,
             opts=opts,
-        )
-        self._issued[common_name] = certificate.cert_pem.apply(lambda pem: read_certificate(pem, generation))
-        return Identity(certificate.cert_pem, Output.secret(key.private_key_pem))
+        ).cert_pem
 
     # Revocation
 

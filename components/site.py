@@ -10,7 +10,7 @@ from pulumi import Alias, ComponentResource, Output, Resource, ResourceOptions
 from components.clouds import ANYWHERE, Account, Firewall, FirewallRule, SiteNetwork, open_cloud
 from components.host import Host, HostArgs
 from components.hub import Hub, HubArgs
-from components.model.topology import LINK_PORTS, HostView, HubView, SiteView, Topology
+from components.model.topology import DIRECT_PORTS, LINK_PORTS, HostView, HubView, SiteView, Topology
 from components.pki import Authority
 
 ALL_PORTS = ("1-65535",)
@@ -49,7 +49,7 @@ class Site(ComponentResource):
         fallback = FirewallRule("tcp", tuple(sorted({str(hub.tcp_port) for hub in args.site.hubs})), ANYWHERE)
         transit = self._transit() if self._hub_is_gateway else ()
         self.hub_firewall = self._firewall(f"{name}-hubs", (ssh, ping, tunnels, fallback, *transit), child)
-        self.host_firewall = self._firewall(f"{name}-hosts", (ssh, ping), child)
+        self.host_firewall = self._firewall(f"{name}-hosts", (ssh, ping, *self._direct(ANYWHERE)), child)
         self.hubs = []
         for hub in args.site.hubs:
             self.hubs.append(self._hub(f"{name}-{hub.name}", hub, child))
@@ -57,6 +57,7 @@ class Site(ComponentResource):
         addresses = [a for hub in self.hubs for a in (hub.machine.vm.public_address, hub.machine.vm.private_address)]
         gateways = Output.all(*addresses).apply(_as_prefixes)
         private_rules = (FirewallRule("tcp", ("22",), gateways), FirewallRule("icmp", (), gateways))
+        private_rules += self._direct([str(args.site.underlay)])
         self.private_firewall = self._firewall(f"{name}-private", private_rules, child)
         self._way_out = self._route_out(f"{name}-way-out", child) if self._hub_is_gateway else ()
         self.register_outputs({})
@@ -67,6 +68,11 @@ class Site(ComponentResource):
 
     def _firewall(self, name: str, rules: tuple[FirewallRule, ...], opts: ResourceOptions) -> Firewall:
         return self._cloud.firewall(name, self.network, rules, opts)
+
+    def _direct(self, sources: Sequence[str]) -> tuple[FirewallRule, ...]:
+        """Return what lets hosts' tunnels to each other in; constant, whatever hosts exist."""
+        ports = f"{DIRECT_PORTS.start}-{DIRECT_PORTS.stop - 1}"
+        return (FirewallRule("udp", (ports,), sources),) if self._args.topology.direct else ()
 
     def _transit(self) -> tuple[FirewallRule, ...]:
         """Return what lets private machines' packets into the hub that takes them on."""
@@ -89,6 +95,7 @@ class Site(ComponentResource):
             firewall=self.hub_firewall,
             authority=self._args.authority,
             after=self.hubs[-1].installed if self.hubs else self._args.after,
+            direct=self._args.topology.direct,
         )
         return Hub(name, args, opts)
 
@@ -109,6 +116,7 @@ class Site(ComponentResource):
             authority=self._args.authority,
             names=self._args.topology.names_of(host),
             own_hubs=hubs,
+            direct=self._args.topology.direct,
             gateway=hubs[0].machine,
             launch_after=self._way_out,
         )

@@ -8,6 +8,8 @@ from pathlib import Path
 from components.model import render
 from components.model.boot import cloud_config, first_contact_script, leave_script, login_files, prepare_script
 from components.model.crl import crl_files
+from components.model.direct import direct_files, direct_wall
+from components.model.metrics import metrics_files
 from components.model.nearest import nearest_files, nearest_service_files, nearest_services
 from components.model.revocation import Ledger, Revoked
 from components.model.stackfile import load, load_file
@@ -75,7 +77,7 @@ def metrics():
     topology = load({**BASE, "metrics": {"from": ["db", "host:web-2"]}}, ("lab",))
     found = {}
     for kind, member in (("hub", topology.hubs[0]), ("host", topology.hosts[0])):
-        files = render.metrics_files(kind, member, topology.overlay, topology.policy.metrics)
+        files = metrics_files(kind, member, topology.overlay, topology.policy.metrics)
         name = member.key if kind == "hub" else member.name
         found[f"metrics:{name}"] = packet_filters(topology)[name] | files
     return found
@@ -93,6 +95,16 @@ def nearest():
     for service in nearest_services(topology.policy, host):
         files = files | nearest_service_files(service, host, topology.overlay, topology.policy.ping)
     return {f"nearest:{host.name}": files}
+
+
+def direct():
+    """What members have for tunnels between hosts: machine -> their files, with a host's main packet filter."""
+    topology = load({**BASE, "direct": True}, ("lab",))
+    host, overlay, policy = topology.hosts[0], topology.overlay, topology.policy
+    files = direct_files(host, overlay, "172.30.1.7", "203.0.113.7", "CERTIFICATE\n")
+    main = render.host_files(host, overlay, [], policy, direct=True)
+    shared = {path: main[path] for path in ("/etc/nftables.conf", "/etc/sysusers.d/vcubev.conf")}
+    return {f"direct:{host.name}": files | shared, "services:direct": direct_wall(overlay)}
 
 
 def gateway_filter():
@@ -142,7 +154,7 @@ def user_data():
 MACHINES = {hub.key: hub_bundle(hub) for hub in TOPOLOGY.hubs} | {
     host.name: host_bundle(host) for host in TOPOLOGY.hosts
 }
-MACHINES |= walls() | metrics() | nearest()
+MACHINES |= walls() | metrics() | nearest() | direct()
 # The agents are programs with tests of their own, the same on every machine.
 EVERY_FILE = [
     (machine, path) for machine, files in sorted(MACHINES.items()) for path in sorted(files) if not path.endswith(".py")

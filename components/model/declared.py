@@ -72,6 +72,7 @@ _COMMON = {
     "tests": NotRequired[list[as_dictionary(ExpectationEntry)]],  # type: ignore[misc]
     "certificates": NotRequired[as_dictionary(CertificatesEntry)],  # type: ignore[misc]
     "operators": NotRequired[list[str]],
+    "direct": NotRequired[bool],
     "retired": NotRequired[as_dictionary(RetiredEntry)],  # type: ignore[misc]
     "revoked": NotRequired[list[str]],
     "keys": NotRequired[as_dictionary(KeysEntry)],  # type: ignore[misc]

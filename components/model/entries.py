@@ -50,6 +50,11 @@ def _prefix(kind: type) -> BeforeValidator:
     return BeforeValidator(parse)
 
 
+def _as_written(value: object) -> object:
+    # The engine writes a bare value of the stack file as text when it rewrites that file.
+    return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
+
+
 def _address(value: object) -> IPv4Address:
     try:
         address = IPv4Address(value) if isinstance(value, str) else None
@@ -150,6 +155,10 @@ class SiteEntry(Entry):
 class MeshEntry(Entry):
     # Two at least: one whose death parts the network would be none.
     full_up_to: Annotated[StrictInt, Field(ge=2, lt=MEMBER_IDS.stop)] = FULL_UP_TO
+
+
+class DirectEntry(Entry):
+    direct: Annotated[StrictBool, BeforeValidator(_as_written)] = False
 
 
 class RetiredEntry(Entry):

@@ -11,7 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from components.model.policy import METRICS_PORT, families
-from components.model.topology import CLAIMS_PORT, FIRST_ASN, LINK_PORTS, NAMES_PORT
+from components.model.topology import CLAIMS_PORT, DIRECT_TALK_PORT, FIRST_ASN, LINK_PORTS, NAMES_PORT
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 HOOKS = "/usr/local/lib/vcubev"
@@ -36,6 +36,8 @@ CONSTANTS = {
     "HOSTS_TABLE": 100,
     "CLAIMS_PORT": CLAIMS_PORT,
     "NAMES_PORT": NAMES_PORT,
+    "DIRECT_TALK_PORT": DIRECT_TALK_PORT,
+    "DIRECT_MARK": "0x76637562",  # put on what comes by a direct tunnel from its peer, and on nothing else
     "STUB": "127.1.0.53",  # where a host without systemd-resolved asks; the usual ones may be taken
     # Linux doubles it, and a route's change takes 1.2 kB of it: 50,000 of them. By itself it holds 170.
     "NETLINK_BUFFER_BYTES": 32 * 1024**2,

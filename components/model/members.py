@@ -18,7 +18,9 @@ def network_files(kind: str, values: dict[str, object]) -> dict[str, FileSpec]:
         "/etc/vcubev/overlay.env": rendered("hooks/overlay.env.j2", {**values, "hextets": hextets}, again),
         "/etc/nftables.conf": rendered(f"nftables/{kind}.nft.j2", values, (LOAD_FILTER,)),
         "/etc/sysctl.d/60-vcubev.conf": rendered(f"sysctl/{kind}.conf.j2", {}, again),
-        "/etc/sysusers.d/vcubev.conf": rendered("sysusers/vcubev.conf.j2", {"kind": kind}),
+        "/etc/sysusers.d/vcubev.conf": rendered(
+            "sysusers/vcubev.conf.j2", {"kind": kind, "direct": values.get("direct", False)}
+        ),
         f"{UNITS}/vcubev-net.service": rendered("systemd/vcubev-net.service.j2", {}, again),
         f"{HOOKS}/net-up": copied(f"hooks/{kind}-net-up", on_change=again),
         f"{HOOKS}/net-down": copied(f"hooks/{kind}-net-down"),

@@ -37,9 +37,6 @@ HOST_UNITS = (
     "vcubev-lookup.path",
 )
 
-METRICS_UNITS = ("vcubev-metrics.service",)
-# Where agents tell how they are.
-AGENT_DIRECTORIES = {"hub": "/run/vcubev-hub", "host": "/run/vcubev-paths"}
 HUB_AGENT = (
     "claiming.py",
     "counters.py",
@@ -189,23 +186,6 @@ def service_files(kind: str, service: Service) -> dict[str, FileSpec]:
     return {f"/etc/vcubev/services/{service.name}.nft": FileSpec(rules, on_change=(LOAD_FILTER,))}
 
 
-def metrics_files(kind: str, member: HubView | HostView, overlay: Overlay, metrics: Service) -> dict[str, FileSpec]:
-    """Return what serves a member's metrics to those who may ask, and to nobody else.
-
-    Args:
-        kind: "host" or "hub".
-    """
-    unit = METRICS_UNITS[0]
-    values = {"member": member, "overlay": overlay, "directory": AGENT_DIRECTORIES[kind]}
-    return {
-        "/etc/vcubev/doors/metrics.nft": rendered(
-            "nftables/metrics-door.nft.j2", {"member": member, "metrics": metrics}, (LOAD_FILTER,)
-        ),
-        f"{HOOKS}/get-exporter": copied("hooks/get-exporter"),
-        f"{UNITS}/{unit}": rendered("systemd/vcubev-metrics.service.j2", values, (f"restart {unit}",)),
-    }
-
-
 def link_files(
     own: HubView, peer: HubView, link: LinkView, peer_endpoint: str, own_inner: str = "", peer_inner: str = ""
 ) -> dict[str, FileSpec]:
@@ -230,15 +210,20 @@ def link_files(
 
 
 def host_files(
-    host: HostView, overlay: Overlay, own_hubs: Sequence[tuple[HubView, str, str]], policy: Policy = OPEN
+    host: HostView,
+    overlay: Overlay,
+    own_hubs: Sequence[tuple[HubView, str, str]],
+    policy: Policy = OPEN,
+    direct: bool = False,
 ) -> dict[str, FileSpec]:
     """Return a host's files, path -> file.
 
     Args:
         own_hubs: The hubs of its site, each with its address on the underlay and, if it has one, in its site's own
             network. From them it hears of all others, so that another site changes nothing here.
+        direct: Whether it has tunnels to other hosts as well.
     """
-    values = {"host": host, "member": host, "overlay": overlay, "policy": policy}
+    values = {"host": host, "member": host, "overlay": overlay, "policy": policy, "direct": direct}
     agent = ("restart vcubev-paths.service",)
     config = {
         "host": host.name,

@@ -23,6 +23,7 @@ from components.model.entries import (
     LONGEST_DOMAIN,
     TAKEN_DOMAINS,
     CertificatesEntry,
+    DirectEntry,
     DomainEntry,
     MeshEntry,
     OperatorsEntry,
@@ -39,7 +40,7 @@ from components.model.topology import Certificates, Overlay, Role, Topology
 from components.model.trust import TRUST_KEYS, read_keys, read_revoked
 
 SECRETS = ("byo_private_key",)  # read by the program, never here
-OWN_KEYS = ("overlay", "roles", "sites", "domain", "mesh", "retired", "certificates", "operators")
+OWN_KEYS = ("overlay", "roles", "sites", "domain", "mesh", "retired", "certificates", "operators", "direct")
 KEYS = (*OWN_KEYS, *TRUST_KEYS, *SERVICE_KEYS, *SECRETS)
 HOURS_PER_DAY = 24
 
@@ -111,12 +112,13 @@ class _StackFile:
             self._values.get("sites")
         )
         certificates = self._certificates()
+        direct = self._reader.entry(DirectEntry, {"direct": self._values.get("direct", False)})
         mesh = self._reader.entry(MeshEntry, self._values.get("mesh"), "mesh")
         operators = self._reader.entry(OperatorsEntry, {"operators": self._values.get("operators", [])})
         check_operators(self._reader, sites, known_clouds, bool(self._values.get("operators")))
         keys = read_keys(self._reader, self._values.get("keys"), sites, self._values.get("sites"))
         revoked = read_revoked(self._reader, self._values.get("revoked"))
-        if None in (overlay, domain, certificates, operators, mesh):
+        if None in (overlay, domain, certificates, operators, mesh, direct):
             return None
         return Topology(
             replace(overlay, domain=domain),
@@ -127,6 +129,7 @@ class _StackFile:
             policy=ServicesSection(self._reader, overlay, roles, sites).read(self._values),
             keys=keys,
             revoked=revoked,
+            direct=direct.direct,
             links=links((hub for site in sites for hub in site.hubs), mesh.full_up_to),
         )
 

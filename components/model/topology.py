@@ -30,6 +30,8 @@ OWN_UDP_PORTS = {
     **dict.fromkeys((3784, 4784), "BFD"),
     **dict.fromkeys(LINK_PORTS, "the links between hubs"),
 }
+DIRECT_TALK_PORT = 1197  # UDP, in the overlay: where hosts arrange tunnels of their own
+DIRECT_PORTS = range(20_300, 20_332)  # UDP, on the underlay: where one of two hosts awaits the other's tunnel
 MOST_PROCESSES = 8  # by which hosts come in by UDP: one for each core
 HIGHEST_PORT = 65_535
 SSH_PORT = 22
@@ -254,6 +256,7 @@ class Topology:
     keys: Keys = UNROTATED
     revoked: frozenset[str] = frozenset()  # common names, and serial numbers as text
     links: tuple[LinkView, ...] = ()
+    direct: bool = False  # hosts that reach each other without a hub have tunnels of their own
 
     @property
     def hubs(self) -> tuple[HubView, ...]:

@@ -23,6 +23,7 @@ from scripts.cli.snapshot import (
     UP,
     Certificates,
     Counters,
+    Direct,
     Host,
     Hub,
     Link,
@@ -141,6 +142,10 @@ def _host(member: Member, answer: Answer, carried: list[str], names: Mapping[str
         moves=state.get("moves", {}),
         paths=paths,
         nearest=[_nearest(service, told, names) for service, told in sorted(answer.nearest.items())],
+        direct=[
+            Direct(names.get(told["peer"], told["peer"]), told["in_use"], told["rtt_ms"], told["loss"])
+            for _, told in sorted(answer.direct.items())
+        ],
         rival=bool(state.get("rival")),
         certificate_ends=iso(state.get("ends", {}).get("certificate")),
         counters=_counters(state),

@@ -18,6 +18,7 @@ from components.model.topology import Topology
 from scripts.cli.assemble import assemble
 from scripts.cli.inventory import Inventory, Member
 from scripts.cli.reach import (
+    DIRECT_STATE,
     HOST_STATE,
     HUB_STATE,
     NEAREST_STATE,
@@ -65,6 +66,7 @@ class Answer:
     state: dict[str, Any] | None = None  # its agent's; None: never heard
     age_seconds: int | None = None  # since its agent last wrote
     routes: list[dict[str, Any]] | None = None  # of a hub's hosts
+    direct: dict[str, dict[str, Any]] = field(default_factory=dict)  # number -> a host's tunnel to another host
     nearest: dict[str, dict[str, Any]] = field(default_factory=dict)  # service -> the server that a host uses
     facts: list[str] = field(default_factory=list)
     link_ms: dict[str, float | None] = field(default_factory=dict)  # hub -> milliseconds; None: no answer
@@ -206,11 +208,13 @@ class Gatherer:
 
     async def _ask_host(self, member: Member, answer: Answer) -> None:
         age = AGE.format(directory=HOST_STATE.rpartition("/")[0])
-        nearest = f"cat {NEAREST_STATE} 2>/dev/null || :"
-        state, _, rest = (await self._run(member, f"cat {HOST_STATE}; echo; {age}; {nearest}")).partition("\n")
-        seconds, _, servers = rest.partition("\n")
+        more = f"cat {NEAREST_STATE} 2>/dev/null; echo; cat {DIRECT_STATE} 2>/dev/null || :"
+        state, _, rest = (await self._run(member, f"cat {HOST_STATE}; echo; {age}; {more}")).partition("\n")
+        seconds, _, rest = rest.partition("\n")
+        servers, _, direct = rest.partition("\n")
         answer.state, answer.age_seconds = _decoded(state) or {}, _number(seconds)
         answer.nearest = (_decoded(servers) or {}).get("services", {})
+        answer.direct = (_decoded(direct) or {}).get("tunnels", {})
 
     async def _ping_hosts(self, name: str) -> None:
         others = [other for other in self._inventory.hosts.values() if other.name != name]

@@ -18,6 +18,7 @@ from scripts.cli.inventory import Access, Inventory, Member
 # Where agents say how they are.
 HUB_STATE, HOST_STATE = "/run/vcubev-hub/state.json", "/run/vcubev-paths/state.json"
 NEAREST_STATE = "/run/vcubev-nearest/state.json"  # of a host with services at the nearest server
+DIRECT_STATE = "/run/vcubev-direct/state.json"  # of a host that has tunnels to other hosts
 CONNECT_TIMEOUT_SECONDS = 15
 COMMAND_TIMEOUT_SECONDS = 60
 JOIN_TIMEOUT_SECONDS = 60

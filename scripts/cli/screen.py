@@ -40,7 +40,14 @@ def screen(snapshot: Snapshot, width: int, changes: Sequence[str] = ()) -> Group
     parts: list[RenderableType] = []
     if changes:
         parts.append(_table("Changes", "what", rows=[[escape(change)] for change in changes], header=False))
-    parts += [_hosts(snapshot, width), *_moves(snapshot), *_nearest(snapshot), _hubs(snapshot), *_links(snapshot)]
+    parts += [
+        _hosts(snapshot, width),
+        *_moves(snapshot),
+        *_nearest(snapshot),
+        *_direct(snapshot),
+        _hubs(snapshot),
+        *_links(snapshot),
+    ]
     parts += [*_matrices(snapshot, width), *_lines(snapshot)]
     return Group(*parts)
 
@@ -126,6 +133,17 @@ def _nearest(snapshot: Snapshot) -> Iterator[Table]:
             rows.append([host.name, one.service, one.shared[0], server, ms, since, why, str(len(one.healthy)), moves])
     if rows:
         yield _table("Nearest servers", "host", "service", "at", "is", "ms", "since", "why", "well", "moves", rows=rows)
+
+
+def _direct(snapshot: Snapshot) -> Iterator[Table]:
+    """Yield hosts' tunnels to each other."""
+    rows = [
+        [host.name, one.peer, "direct" if one.in_use else "by hubs", milliseconds(one.rtt_ms), f"{one.loss:.0%}"]
+        for host in snapshot.hosts
+        for one in host.direct
+    ]
+    if rows:
+        yield _table("Direct tunnels", "host", "to", "traffic", "ms", "loss", rows=rows)
 
 
 def _hubs(snapshot: Snapshot) -> Table:

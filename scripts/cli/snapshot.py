@@ -135,6 +135,16 @@ class Nearest:
 
 
 @dataclass(frozen=True)
+class Direct:
+    """A tunnel from one host to another, with no hub between."""
+
+    peer: str  # a host
+    in_use: bool  # whether it carries what this host sends to the peer; else that goes by hubs
+    rtt_ms: float | None
+    loss: float
+
+
+@dataclass(frozen=True)
 class Host:
     """A host."""
 
@@ -154,6 +164,7 @@ class Host:
     moves: dict[str, int] = field(default_factory=dict)  # reason -> how often
     paths: list[Path] = field(default_factory=list)
     nearest: list[Nearest] = field(default_factory=list)  # services at their nearest servers
+    direct: list[Direct] = field(default_factory=list)
     rival: bool | None = None  # another machine has its identity
     dco: bool | None = None
     versions: Versions | None = None

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from components.model import render
 from components.model.files import FileSpec
+from components.model.metrics import metrics_files
 from components.model.policy import METRICS_PORT
 from components.model.stackfile import load
 from components.model.topology import HostView, HubView, Topology
@@ -57,7 +58,7 @@ def files_of(topology: Topology, member: HostView | HubView) -> dict[str, FileSp
     assert metrics is not None
     for piece in pieces:
         files = {**files, **render.service_files(kind, piece)}
-    return {**files, **render.metrics_files(kind, member, topology.overlay, metrics)}
+    return {**files, **metrics_files(kind, member, topology.overlay, metrics)}
 
 
 def load_filter(namespace: str, files: Mapping[str, FileSpec], directory: Path) -> None:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,11 @@ from tests.rendering import MACHINES, ROOT, TOPOLOGY, brought_scripts, first_con
 HOOKS = ROOT / "components" / "templates" / "hooks"
 os.environ["PATH"] += ":/usr/sbin:/sbin"  # where Debian keeps daemons, out of a plain user's PATH
 HUBS = [hub.key for hub in TOPOLOGY.hubs]
-paths, HUB = load("paths"), load("tunnels").Hub(1, "oregon", "a", "10.100.0.1", "203.0.113.1", 1194, 443)
+means, paths, HUB = (
+    load("means"),
+    load("paths"),
+    load("tunnels").Hub(1, "oregon", "a", "10.100.0.1", "203.0.113.1", 1194, 443),
+)
 
 
 def needs(program):
@@ -81,6 +86,15 @@ def test_nft_takes_every_packet_filter(machine, tmp_path):
     services = {path.stem for path in (tmp_path / "etc/vcubev/services").glob("*.nft")}
     assert all(f'"service {name}"' in done.stdout for name in services), "a file beside the main one is not loaded"
     assert ('comment "metrics"' in done.stdout) is machine.startswith("metrics:")
+
+
+@needs("nft")
+@pytest.mark.parametrize("machine", [name for name in sorted(MACHINES) if "/etc/vcubev/direct.nft" in MACHINES[name]])
+def test_nft_takes_the_table_of_direct_tunnels_and_what_the_agent_asks_of_it(machine, tmp_path):
+    put(machine, tmp_path)
+    words = (tmp_path / "etc/vcubev/direct.nft", "add element inet vcubev_direct peers4 { direct1 . 10.100.1.2 }")
+    done = alone("sh", "-c", 'nft -f "$1" && nft "$2" && nft -j list set inet vcubev_direct talk6', "sh", *words)
+    assert done.returncode == 0 and '"set"' in done.stdout, done.stderr
 
 
 @needs("nft")
@@ -211,7 +225,7 @@ def test_openvpn_takes_every_configuration_with_real_keys(machine, path, tmp_pat
     (pki / "link.key").chmod(0o600)
     channel = (
         ["--tls-crypt", pki / "link.key"]
-        if "/links/" in path
+        if "/links/" in path or path.endswith("direct.conf")
         else ["--tls-crypt-v2", pki / "tls-crypt-v2.key", *(["force-cookie"] if hub else [])]
     )
     config = Path(f"{tmp_path}{path}")
@@ -221,6 +235,12 @@ def test_openvpn_takes_every_configuration_with_real_keys(machine, path, tmp_pat
     if path.endswith("path.conf"):
         # What the host's agent adds in a file of its own.
         (tmp_path / "1.conf").write_text("\n".join(paths.tunnel_lines(1, HUB, "udp")[1:]) + "\n")
+        device += ["--config", tmp_path / "1.conf"]
+    if path.endswith("direct.conf"):
+        told = "\n".join(means.options(1, IPv4Address("10.100.1.2"), False, "127.0.0.1", 20_300)[1:]) + "\n"
+        (tmp_path / "1.conf").write_text(
+            told.replace(means.PKI, str(pki)).replace(means.VERIFIED, f"{tmp_path}{means.VERIFIED}")
+        )
         device += ["--config", tmp_path / "1.conf"]
     run = ["timeout", "1", "openvpn", "--config", config, *device, "--key", pki / "key.pem", *channel]
     done = alone("sh", "-c", 'ip link set lo up; exec "$@"', "sh", *run)

@@ -139,6 +139,19 @@ def test_the_server_that_a_host_uses_is_told_and_that_it_has_none_is_trouble():
     assert line.split()[:4] == ["web-3", "ldap", "10.101.3.0", "ldap-1"]
 
 
+def test_a_hosts_tunnels_to_other_hosts_are_told():
+    used = {"peer": "10.101.3.1", "in_use": True, "listens": False, "rtt_ms": 0.4, "loss": 0.0}
+    host = heard(host_state(path("oregon/a"), path("paris/a")), "host")
+    host.direct = {"1": used, "2": {**used, "peer": "10.101.3.77", "in_use": False, "rtt_ms": None, "loss": 0.25}}
+    found = snapshot({"web-3": host})
+    jsonschema.validate(found.as_json(), json.loads(SCHEMA.read_text()))
+    assert [(one.peer, one.in_use) for one in of(found, "web-3").direct] == [("ldap-1", True), ("10.101.3.77", False)]
+    shown = drawn(found, 80)
+    assert max(map(len, shown.splitlines())) <= 80
+    lines = [line.split() for line in shown.splitlines() if "direct" in line or "by hubs" in line]
+    assert ["web-3", "ldap-1", "direct", "0.4", "0%"] in lines
+
+
 def test_the_picture_of_a_network_is_made_of_the_same():
     found = seen(snapshot())
     assert found.members["paris/a"] == "unfit" and found.members["oregon/b"] == "down"

@@ -13,7 +13,7 @@ from scripts.cli.doctor.examined import Examined, Trouble, moment
 
 # What a full packet of the overlay is on the underlay: 52 for UDP and AES-GCM on IPv4.
 FULL_BYTES = int(str(CONSTANTS["MTU_BYTES"])) + 52
-OWN_DEVICES = re.compile(r"lo|path\d+|hosts-(udp\d*|tcp)|link\d+")
+OWN_DEVICES = re.compile(r"lo|(path|direct)\d+|hosts-(udp\d*|tcp)|link\d+")
 MAIN = "main"
 
 
