@@ -110,7 +110,7 @@ class Host(ComponentResource):
                 f"{name}-direct", args.host.common_name, ResourceOptions(parent=self)
             ),
         }
-        files = partial(direct_files, args.host, args.overlay)
+        files = partial(direct_files, args.host, args.overlay, args.site.underlay)
         self.machine.install(f"{name}-direct", "direct", files, values, DIRECT_UNITS, opts, remove=True)
 
     def _find_nearest(self, name: str, args: HostArgs, opts: ResourceOptions) -> None:

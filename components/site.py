@@ -57,7 +57,9 @@ class Site(ComponentResource):
         addresses = [a for hub in self.hubs for a in (hub.machine.vm.public_address, hub.machine.vm.private_address)]
         gateways = Output.all(*addresses).apply(_as_prefixes)
         private_rules = (FirewallRule("tcp", ("22",), gateways), FirewallRule("icmp", (), gateways))
-        private_rules += self._direct([str(args.site.underlay)])
+        if args.topology.direct:  # and pings that ask how large packets may be
+            beside = [str(args.site.underlay)]
+            private_rules += (*self._direct(beside), FirewallRule("icmp", (), beside))
         self.private_firewall = self._firewall(f"{name}-private", private_rules, child)
         self._way_out = self._route_out(f"{name}-way-out", child) if self._hub_is_gateway else ()
         self.register_outputs({})

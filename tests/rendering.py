@@ -101,7 +101,7 @@ def direct():
     """What members have for tunnels between hosts: machine -> their files, with a host's main packet filter."""
     topology = load({**BASE, "direct": True}, ("lab",))
     host, overlay, policy = topology.hosts[0], topology.overlay, topology.policy
-    files = direct_files(host, overlay, "172.30.1.7", "203.0.113.7", "CERTIFICATE\n")
+    files = direct_files(host, overlay, IPv4Network("172.30.1.0/24"), "172.30.1.7", "203.0.113.7", "CERTIFICATE\n")
     main = render.host_files(host, overlay, [], policy, direct=True)
     shared = {path: main[path] for path in ("/etc/nftables.conf", "/etc/sysusers.d/vcubev.conf")}
     return {f"direct:{host.name}": files | shared, "services:direct": direct_wall(overlay)}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network
+
 from components.model.files import HOOKS, UNITS, FileSpec, copied, json_file, rendered, text
-from components.model.render import LOAD_FILTER
+from components.model.members import LOAD_FILTER, sizes
 from components.model.topology import DIRECT_PORTS, DIRECT_TALK_PORT, HostView, Overlay
 
 DIRECT_UNITS = ("vcubev-direct-turn.socket", "vcubev-direct.service")
@@ -24,11 +26,17 @@ CERTIFICATE = "/etc/vcubev/pki/direct.pem"
 
 
 def direct_files(
-    host: HostView, overlay: Overlay, private_address: str, public_address: str, certificate_pem: str
+    host: HostView,
+    overlay: Overlay,
+    underlay: IPv4Network,
+    private_address: str,
+    public_address: str,
+    certificate_pem: str,
 ) -> dict[str, FileSpec]:
     """Return the agent of direct tunnels and what it is told. It names no other host.
 
     Args:
+        underlay: Its site's own network.
         private_address: On the site's underlay; "" if it has none.
         public_address: "" if it has none.
         certificate_pem: With which it awaits others.
@@ -45,8 +53,9 @@ def direct_files(
         "overlay_ipv6": str(overlay.ipv6),
         "talk_port": DIRECT_TALK_PORT,
         "ports": [DIRECT_PORTS.start, DIRECT_PORTS.stop],
+        **sizes(),
     }
-    values = {"host": host, "overlay": overlay}
+    values = {"host": host, "overlay": overlay, "underlay": underlay}
     return {
         "/etc/vcubev/direct.json": json_file(told, agent),
         "/etc/vcubev/direct.nft": rendered("nftables/direct.nft.j2", values, agent),
@@ -56,7 +65,7 @@ def direct_files(
         CERTIFICATE: FileSpec(certificate_pem, on_change=agent),
         **{f"{HOOKS}/{part}": copied(f"agents/{part}", "0644", agent) for part in AGENT},
         **{f"{HOOKS}/{hook}": copied(f"hooks/{hook}") for hook in HOOKS_OF_TUNNELS},
-        f"{UNITS}/{unit}": rendered("systemd/vcubev-direct.service.j2", {"overlay": overlay}, agent),
+        f"{UNITS}/{unit}": rendered("systemd/vcubev-direct.service.j2", values, agent),
         f"{UNITS}/vcubev-direct@.service": rendered("systemd/vcubev-direct@.service.j2", {}, agent),
         f"{UNITS}/{socket}": rendered(f"systemd/{socket}.j2", {}, (f"restart {socket}", *agent)),
         f"{UNITS}/vcubev-direct-turn.service": rendered("systemd/vcubev-direct-turn.service.j2", {}),

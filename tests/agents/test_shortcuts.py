@@ -150,6 +150,19 @@ def test_the_one_that_can_be_dialled_listens(asker, asked, listener, address):
     assert started[ONE + TWO - listener].address == address
 
 
+@pytest.mark.parametrize(
+    "asker, asked, ways",
+    [
+        (("s", "10.3.0.1", ""), ("s", "10.3.0.2", "203.0.113.2"), ("10.3.0.2", "10.3.0.1")),
+        (("s", "10.3.0.1", "203.0.113.1"), ("t", "10.3.0.2", "203.0.113.2"), ("203.0.113.2", "")),
+        (("s", "10.3.0.1", "203.0.113.1"), ("t", "10.3.0.2", ""), ("", "203.0.113.1")),
+    ],
+)
+def test_both_ends_know_by_which_way_packets_may_be_large(asker, asked, ways):
+    world = World(places=(asker, asked)).open()
+    assert tuple(next(iter(world.hosts[host].tunnels.values())).towards for host in (ONE, TWO)) == ways
+
+
 def test_two_behind_different_nats_have_none_and_ask_rarely():
     world = World(places=(("s", "10.3.0.1", ""), ("t", "10.3.0.2", "")), talk={ONE: MUCH})
     world.run(3600)

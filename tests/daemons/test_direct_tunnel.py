@@ -4,7 +4,7 @@ import os
 import subprocess
 import time
 from contextlib import ExitStack
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import pytest
@@ -46,7 +46,7 @@ class Ends:
         """
         home = self._place / name
         home.mkdir()
-        files = direct_files(HOST, OVERLAY, "", "203.0.113.1", identity[0])
+        files = direct_files(HOST, OVERLAY, IPv4Network("172.30.1.0/24"), "", "203.0.113.1", identity[0])
         hook = home / "direct-verified"
         hook.write_text(files[f"{HOOKS}/direct-verified"].content)
         hook.chmod(0o755)
@@ -149,7 +149,7 @@ def test_root_takes_no_other_word_than_which_tunnel_is_to_begin_or_end(tmp_path,
     systemctl = tmp_path / "systemctl"
     systemctl.write_text(f'#!/bin/sh\necho "$@" >{tmp_path}/asked\n')
     systemctl.chmod(0o755)
-    files = direct_files(HOST, OVERLAY, "", "", "CERTIFICATE\n")
+    files = direct_files(HOST, OVERLAY, IPv4Network("172.30.1.0/24"), "", "", "CERTIFICATE\n")
     assert f"{HOOKS}/direct-turn" in files and "direct-turn" in HOOKS_OF_TUNNELS
     (tmp_path / "turn").write_text(files[f"{HOOKS}/direct-turn"].content)
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}

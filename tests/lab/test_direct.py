@@ -27,6 +27,7 @@ import urllib.request
 print(urllib.request.urlopen(f"http://{{ADDRESS}}:{METRICS_PORT}/metrics", timeout=5).read().decode())
 """
 # Below the sending machine's own packet filter, as somebody who has taken it over would.
+JUMBO_BYTES = 8800
 FORGE = """
 import socket, struct
 def checksum(text):
@@ -201,6 +202,11 @@ def test_a_private_host_has_tunnels_to_public_ones(lab, server, address):
 def test_two_private_hosts_of_a_site_have_one_between_their_private_addresses(lab):
     with stream(lab, "db-1", "db-3", DB_3, 20):
         wait_for(lambda: in_use(lab, "db-1", DB_3) and in_use(lab, "db-3", DB_1), OPEN_SECONDS)
+        ends = (("db-1", DB_3), ("db-3", DB_1))
+        wait_for(lambda: all(tunnels(lab, host)[peer]["mtu_bytes"] == JUMBO_BYTES for host, peer in ends), 15)
+        large = ("ping", "-q", "-M", "do", "-c", "3", "-i", "0.2", "-s", str(JUMBO_BYTES - 28), DB_3)
+        assert " 0% packet loss" in lab.lab("exec", "db-1", "--", *large).stdout, "the site's network carries them"
+        assert way(lab, "db-1", DB_3).startswith("direct")
     told_by = lab.lab("exec", "db-1", "--", "journalctl", "-q", "-o", "cat", "-u", "vcubev-direct").stdout
     assert f"to {DB_3}: dials 172.30.1." in told_by
 

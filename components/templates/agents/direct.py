@@ -20,13 +20,14 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import means
+import sizes
 from metrics import replace
 from notify import ready
 from plan import ipv6_of, place
 from shortcuts import SLOTS, Shortcuts
 from showing import Showing
 from signals import read, write
-from straight import Action, Leave, Say, Start, Stop, Use
+from straight import Action, Leave, Say, Start, Stop, Tunnel, Use
 
 CONFIG = pathlib.Path("/etc/vcubev/direct.json")
 RUN = pathlib.Path("/run/vcubev-direct")
@@ -34,6 +35,7 @@ PATHS = pathlib.Path("/run/vcubev-paths/state.json")
 DEVICES = pathlib.Path("/sys/class/net")
 TICK_SECONDS, SLOW_TICK_SECONDS = 0.04, 0.5  # with tunnels, and without
 LOOK_SECONDS = 5
+MEASURE_SECONDS = 30
 START_SECONDS = 3  # until a tunnel's device must be there
 STATE_SECONDS = 1
 HUBS = 0  # their block of the overlay
@@ -50,6 +52,7 @@ class Agent:
         self._overlay = IPv4Network(config["overlay_ipv4"]), IPv6Network(config["overlay_ipv6"])
         self._own = config["ipv4"], config["ipv6"]
         self._ports = range(*config["ports"])
+        self._sizes = (config["jumbo_mtu_bytes"], config["mtu_bytes"])
         own = int(IPv4Address(config["ipv4"]))
         where = (config["site"], config["private"], config["public"])
         self.shortcuts = Shortcuts(own, *where, self._ports, secrets.token_hex)
@@ -130,10 +133,13 @@ class Agent:
                 self._stop(action.slot)
             elif isinstance(action, Use):
                 print(f"traffic to {IPv4Address(action.peer)} goes by direct tunnel {action.slot}", flush=True)
-                means.route(action.slot, self._both(action.peer), self._own)
+                self._lead(self.shortcuts.tunnels[action.slot])
             elif isinstance(action, Leave):
                 means.route(action.slot, self._both(action.peer), None)
                 print(f"traffic to {IPv4Address(action.peer)} goes by hubs: {action.reason}", flush=True)
+
+    def _lead(self, tunnel: Tunnel) -> None:
+        means.route(tunnel.slot, self._both(tunnel.peer), self._own, tunnel.mtu_bytes or self._sizes[-1])
 
     def _say(self, say: Say) -> None:
         device = f"direct{say.slot}" if say.slot else self._active
@@ -201,7 +207,20 @@ class Agent:
             self._sent = counted
             hosts = {peer: count for peer, count in sent.items() if self._is_host(IPv4Address(peer))}
             self._do(self.shortcuts.talked(time.monotonic(), hosts))
+            await self._measure(time.monotonic())
             await asyncio.sleep(LOOK_SECONDS)
+
+    async def _measure(self, now: float) -> None:
+        """Ask now and then how large packets may be on the ways that tunnels take."""
+        due = [tunnel for tunnel in self.shortcuts.tunnels.values() if now - tunnel.measured >= MEASURE_SECONDS]
+        due = [tunnel for tunnel in due if tunnel.towards]
+        found = await asyncio.gather(*(sizes.largest(tunnel.towards, self._sizes) for tunnel in due))
+        for tunnel, size in zip(due, found, strict=True):
+            tunnel.measured = now
+            if size not in (None, tunnel.mtu_bytes) and self.shortcuts.tunnels.get(tunnel.slot) is tunnel:
+                tunnel.mtu_bytes = size
+                if tunnel.in_use:
+                    self._lead(tunnel)
 
     def _find_path(self) -> None:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):

@@ -20,15 +20,16 @@ STATIC_KEY_BYTES = 256
 Both = tuple[IPv4Address, IPv6Address]  # addresses of a member
 
 
-def route(slot: int, peer: Both, own: Sequence[str] | None) -> None:
+def route(slot: int, peer: Both, own: Sequence[str] | None, mtu_bytes: int = 0) -> None:
     """Lead what is for a peer into a tunnel.
 
     Args:
         own: Addresses of this host; None to lead it there no more.
+        mtu_bytes: How large packets may be.
     """
     for at, address in enumerate(peer):
         words = f"{address}/{address.max_prefixlen} dev direct{slot} metric {ROUTE_METRIC}"
-        words = f"replace {words} src {own[at]}" if own else f"del {words}"
+        words = f"replace {words} src {own[at]} mtu {mtu_bytes}" if own else f"del {words}"
         # With its device the route has gone already.
         silent = None if own else subprocess.DEVNULL
         subprocess.run(["ip", f"-{address.version}", "route", *words.split()], stderr=silent)

@@ -170,6 +170,8 @@ class Shortcuts:
             return actions
         if way.way == "dial" and slot is not None:
             tunnel, start = self._begin(now, slot, peer, ask.nonce, listens=True, offers=False)
+            # By the site's own network: whoever comes from outside may do so by another address than it tells.
+            tunnel.towards = ask.private if way.address == self.arranging.own.private else ""
             return [*actions, start, Say(peer, Answer(ask.nonce, "dial", way.address, tunnel.port, tunnel.secret))]
         return [*actions, Say(peer, Answer(ask.nonce, way.way))]
 
@@ -232,6 +234,7 @@ class Shortcuts:
             secret = self._draw(32)
         tunnel = Tunnel(slot, peer, nonce, listens, offers, address, port, secret, began=now, vouched=now, busy=now)
         tunnel.path.open(now, None, "udp")
+        tunnel.towards = address
         self.tunnels[slot] = tunnel
         self.arranging.begun(peer)
         return tunnel, Start(slot, peer, listens, address, port, secret)

@@ -43,6 +43,7 @@ def state_of(shortcuts: Shortcuts) -> dict:
             "listens": tunnel.listens,
             "rtt_ms": round(tunnel.path.rtt_seconds * 1000, 2) if tunnel.path.answers else None,
             "loss": round(tunnel.path.loss, 3),
+            "mtu_bytes": tunnel.mtu_bytes,
         }
         for tunnel in shortcuts.tunnels.values()
     }

@@ -75,6 +75,9 @@ class Tunnel:
     sent: int = 0
     busy: float = 0.0  # when it last carried more than little
     peer_idle: bool = False
+    towards: str = ""  # the peer's address on the underlay, where that is known
+    mtu_bytes: int = 0  # how large packets in it may be; 0: as everywhere
+    measured: float = -math.inf  # when it was asked for
     path: Path = field(init=False)
 
     def __post_init__(self) -> None:
