@@ -36,7 +36,7 @@ DEVICES = pathlib.Path("/sys/class/net")
 TICK_SECONDS, SLOW_TICK_SECONDS = 0.04, 0.5  # with tunnels, and without
 LOOK_SECONDS = 5
 MEASURE_SECONDS = 30
-START_SECONDS = 3  # until a tunnel's device must be there
+START_SECONDS = 5  # until a tunnel's device must be there, after the farewell of the one before it
 STATE_SECONDS = 1
 HUBS = 0  # their block of the overlay
 MOST_A_SECOND = 40  # messages of one peer: it probes ten times a second, and answers as often
@@ -61,6 +61,7 @@ class Agent:
         self._second = 0
         self._begun: dict[int, float] = {}  # slot -> when its tunnel was asked for; gone once its device is there
         self._seen: dict[int, int] = {}  # slot -> its device
+        self._before: dict[int, int] = {}  # slot -> the device of the tunnel before it, which may be there still
         self._active: str | None = None
 
     async def run(self) -> None:
@@ -159,6 +160,7 @@ class Agent:
         options = means.options(start.slot, peer, start.listen, start.address, start.port)
         replace(RUN / f"{start.slot}.conf", "\n".join(options) + "\n")
         self._begun[start.slot] = time.monotonic()
+        self._before[start.slot] = device_of(start.slot)
         self._seen.pop(start.slot, None)
         means.turn("start", start.slot)
 
@@ -180,9 +182,8 @@ class Agent:
     def _watch_devices(self, now: float) -> None:
         """See tunnels' devices come and go: they are there for as long as their OpenVPN is."""
         for slot in [*self.shortcuts.tunnels]:
-            try:
-                device = int((DEVICES / f"direct{slot}" / "ifindex").read_text())
-            except (OSError, ValueError):
+            device = device_of(slot)
+            if device == self._before.get(slot):
                 device = 0
             began = self._begun.get(slot)
             if device and self._seen.setdefault(slot, device) == device:
@@ -226,6 +227,14 @@ class Agent:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             active = json.loads(PATHS.read_text())["active"]
             self._active = f"path{active}" if active in (1, 2) else None
+
+
+def device_of(slot: int) -> int:
+    """Return the number of a tunnel's device; 0 if there is none."""
+    try:
+        return int((DEVICES / f"direct{slot}" / "ifindex").read_text())
+    except (OSError, ValueError):
+        return 0
 
 
 if __name__ == "__main__":
