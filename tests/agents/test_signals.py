@@ -22,7 +22,7 @@ RIGHT = [
     signals.Hello(NONCE, True),
     signals.Here(NONCE, True, False),
     signals.End(NONCE),
-    signals.Probe(NONCE, 4),
+    signals.Probe(NONCE, 4, 77),
     signals.Echo(NONCE, 4),
 ]
 NUMBERS = st.one_of(st.integers(-(2**70), 2**70), st.integers(20_290, 20_340), st.floats())

@@ -160,7 +160,7 @@ class Agent:
         options = means.options(start.slot, peer, start.listen, start.address, start.port)
         replace(RUN / f"{start.slot}.conf", "\n".join(options) + "\n")
         self._begun[start.slot] = time.monotonic()
-        self._before[start.slot] = device_of(start.slot)
+        self._before[start.slot] = number_of(start.slot, "ifindex")
         self._seen.pop(start.slot, None)
         means.turn("start", start.slot)
 
@@ -182,12 +182,13 @@ class Agent:
     def _watch_devices(self, now: float) -> None:
         """See tunnels' devices come and go: they are there for as long as their OpenVPN is."""
         for slot in [*self.shortcuts.tunnels]:
-            device = device_of(slot)
+            device = number_of(slot, "ifindex")
             if device == self._before.get(slot):
                 device = 0
             began = self._begun.get(slot)
             if device and self._seen.setdefault(slot, device) == device:
                 self._begun.pop(slot, None)
+                self.shortcuts.received(slot, number_of(slot, "statistics/rx_packets"))
             elif slot in self._seen or (began is not None and now - began > START_SECONDS):
                 self._do(self.shortcuts.gone(now, slot))
 
@@ -229,10 +230,10 @@ class Agent:
             self._active = f"path{active}" if active in (1, 2) else None
 
 
-def device_of(slot: int) -> int:
-    """Return the number of a tunnel's device; 0 if there is none."""
+def number_of(slot: int, file: str) -> int:
+    """Return what the kernel tells of a tunnel's device; 0 if there is none."""
     try:
-        return int((DEVICES / f"direct{slot}" / "ifindex").read_text())
+        return int((DEVICES / f"direct{slot}" / file).read_text())
     except (OSError, ValueError):
         return 0
 

@@ -87,6 +87,11 @@ class Shortcuts:
             return self._here(now, tunnel, message)
         return []
 
+    def received(self, slot: int, packets: int) -> None:
+        """Take how many packets have come by a tunnel's device."""
+        if slot in self.tunnels:
+            self.tunnels[slot].received = packets
+
     def gone(self, now: float, slot: int) -> list[Action]:
         """Take that a tunnel's device is no more."""
         tunnel = self.tunnels.get(slot)
@@ -134,7 +139,8 @@ class Shortcuts:
             tunnel.sent += 1
             tunnel.probes[tunnel.sent] = now
             tunnel.probes.pop(tunnel.sent - 50, None)
-            actions.append(Say(tunnel.peer, Probe(tunnel.nonce, tunnel.sent), tunnel.slot))
+            probe = Probe(tunnel.nonce, tunnel.sent, tunnel.received)
+            actions.append(Say(tunnel.peer, probe, tunnel.slot))
         if now >= tunnel.next_hello:
             tunnel.next_hello = now + HELLO_SECONDS
             actions.append(Say(tunnel.peer, Hello(tunnel.nonce, tunnel.idle(now))))
@@ -144,6 +150,11 @@ class Shortcuts:
         if message.nonce != tunnel.nonce:
             return []
         if isinstance(message, Probe):
+            # Of a device that is sent more than it takes, most probes are lost; a hub would not take more.
+            if message.received > tunnel.peer_received and now - tunnel.path.answered >= PROBE_SECONDS:
+                tunnel.heard = now
+                tunnel.path.heard(now, None, True)
+            tunnel.peer_received = message.received
             return [Say(tunnel.peer, Echo(tunnel.nonce, message.number), tunnel.slot)]
         if isinstance(message, Echo) and (sent := tunnel.probes.pop(message.number, None)) is not None:
             tunnel.heard = now

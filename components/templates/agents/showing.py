@@ -1,6 +1,7 @@
 """What the agent of direct tunnels tells: to people /run/vcubev-direct/state.json, to Prometheus the file beside it."""
 
 import json
+import math
 import pathlib
 from ipaddress import IPv4Address
 
@@ -41,7 +42,7 @@ def state_of(shortcuts: Shortcuts) -> dict:
             "peer": str(IPv4Address(tunnel.peer)),
             "in_use": tunnel.in_use,
             "listens": tunnel.listens,
-            "rtt_ms": round(tunnel.path.rtt_seconds * 1000, 2) if tunnel.path.answers else None,
+            "rtt_ms": round(tunnel.path.rtt_seconds * 1000, 2) if tunnel.path.rtt_seconds < math.inf else None,
             "loss": round(tunnel.path.loss, 3),
             "mtu_bytes": tunnel.mtu_bytes,
         }

@@ -80,6 +80,9 @@ class Probe:
 
     nonce: str
     number: int
+    received: (
+        int  # packets that have come to me by it: while that grows, mine need not be answered to see that yours come
+    )
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,7 @@ def _check(message: Message, ports: range) -> None:
         endpoint = reachable(message.address) and message.port in ports
         right = right and endpoint and SECRET.fullmatch(message.secret) is not None
     elif isinstance(message, Probe | Echo):
-        right = right and 0 <= message.number < HIGHEST
+        right = right and 0 <= message.number < HIGHEST and 0 <= getattr(message, "received", 0) < HIGHEST
     if not right:
         raise ValueError(f"no {type(message).__name__.lower()}")
 

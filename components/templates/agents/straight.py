@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, field
 
-from signals import Message
+from signals import HIGHEST, Message
 from tunnels import Path
 
 IDLE_SECONDS = 180
@@ -73,6 +73,8 @@ class Tunnel:
     next_hello: float = -math.inf
     probes: dict[int, float] = field(default_factory=dict)  # number -> when it was sent
     sent: int = 0
+    received: int = 0  # packets by its device
+    peer_received: int = HIGHEST  # likewise at the other end, as it last told
     busy: float = 0.0  # when it last carried more than little
     peer_idle: bool = False
     towards: str = ""  # the peer's address on the underlay, where that is known
