@@ -287,3 +287,10 @@ def test_what_daemons_would_take_in_beside_the_stacks_files_is_seen():
     assert (kinds["/etc/bird/links/9.conf"], kinds[drop_in]) == ("foreign file", "foreign drop-in")
     assert "/etc/vcubev/before/nftables.conf" not in found, "it is how the user's machine was"
     assert drop_in not in compared({}, before)[0], "a unit that the stack has nothing to do with is none of ours"
+
+
+def test_a_kernel_setting_of_two_numbers_is_as_it_should_be_though_the_kernel_parts_them_by_a_tab():
+    name, before = "net.ipv4.ip_local_port_range", "echo 20000 30000 > /proc/sys/net/ipv4/ip_local_port_range"
+    assert compared({"settings": f"{name} = 20000 30000\n"}, before)[1] == "[]\n"
+    _, told = compared({"settings": f"{name} = 20000 30001\n"}, before)
+    assert "20000 30000 instead of 20000 30001" in told

@@ -57,7 +57,8 @@ def settings_off(text):
         if not equals or name.startswith("#"):
             continue
         try:
-            found = pathlib.Path("/proc/sys", *name.split(".")).read_text().strip()
+            # The kernel parts the numbers of one setting by tabs.
+            found = " ".join(pathlib.Path("/proc/sys", *name.split(".")).read_text().split())
         except OSError as problem:
             found = problem.strerror
         if found != wanted:
