@@ -26,7 +26,7 @@ from components.model.policy import (
     Service,
 )
 from components.model.reading import StackReader
-from components.model.topology import HIGHEST_PORT, Overlay, Role, SiteView
+from components.model.topology import DIRECT_TALK_PORT, HIGHEST_PORT, Overlay, Role, SiteView
 
 PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?/(tcp|udp)")
 KINDS = ("role", "host", "site")
@@ -88,8 +88,12 @@ class ServicesSection:
         }
         self._any = Party("any", (overlay.ipv4,), (overlay.ipv6,))
 
-    def read(self, values: Mapping[str, object]) -> Policy:
-        """Return the policy that a stack's values declare."""
+    def read(self, values: Mapping[str, object], direct: bool) -> Policy:
+        """Return the policy that a stack's values declare.
+
+        Args:
+            direct: Whether hosts have tunnels of their own.
+        """
         entry = self._reader.entry(PolicyEntry, values.get("policy"), "policy") or PolicyEntry()
         self._anycast = AnycastSection(self._reader, entry.ping)
         declared, metrics = values.get("services"), self._metrics(values.get("metrics"))
@@ -110,12 +114,19 @@ class ServicesSection:
                 (role_prefix_ipv6(self._overlay.ipv6, HUBS_BLOCK),),
             )
             services.append(Service("ssh-from-hubs", self._any, (Ports("tcp", SSH_PORT, SSH_PORT),), (hubs,), True))
-        for service in services if metrics else ():
-            if any(ports.holds("tcp", METRICS_PORT) for ports in service.ports):
-                limit, cure = "is the port of every member's metrics", "Choose another, or take vcubev:metrics out."
-                self._reader.note(("services", service.name, "ports"), f"{METRICS_PORT}/tcp", limit, cure)
+        for protocol, port, whose, key in self._taken(bool(metrics), direct):
+            for service in services:
+                if any(ports.holds(protocol, port) for ports in service.ports):
+                    limit, cure = f"is the port of {whose}", f"Choose another, or take vcubev:{key} out."
+                    self._reader.note(("services", service.name, "ports"), f"{port}/{protocol}", limit, cure)
         expectations = tuple(self._expectations(values.get("tests")))
         return Policy(True, tuple(services), entry.ping, entry.log, expectations, metrics)
+
+    @staticmethod
+    def _taken(metrics: bool, direct: bool) -> list[tuple[str, int, str, str]]:
+        """Return (protocol, port, whose it is, the key that has it so) for ports that no service may have."""
+        found = [("tcp", METRICS_PORT, "every member's metrics", "metrics")] if metrics else []
+        return [*found, ("udp", DIRECT_TALK_PORT, "hosts' direct tunnels", "direct")] if direct else found
 
     def _metrics(self, declared: object) -> Service | None:
         """Return who may ask every member for its metrics."""

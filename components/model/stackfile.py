@@ -126,7 +126,7 @@ class _StackFile:
             tuple(sites),
             certificates,
             tuple(operators.operators),
-            policy=ServicesSection(self._reader, overlay, roles, sites).read(self._values),
+            policy=ServicesSection(self._reader, overlay, roles, sites).read(self._values, direct.direct),
             keys=keys,
             revoked=revoked,
             direct=direct.direct,

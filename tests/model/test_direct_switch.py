@@ -25,3 +25,12 @@ def test_another_word_is_one_error_at_its_place(word):
 def test_its_ports_are_nobody_elses():
     assert not {*DIRECT_PORTS} & {*LINK_PORTS, *OWN_UDP_PORTS}
     assert DIRECT_TALK_PORT not in OWN_UDP_PORTS
+
+
+def test_no_service_has_the_port_by_which_tunnels_are_arranged():
+    services = {**BASE["services"], "odd": {"on": "ldap", "ports": [f"{DIRECT_TALK_PORT}/udp"], "from": ["web"]}}
+    load({**BASE, "services": services}, ("lab",))
+    with pytest.raises(
+        StackErrors, match=r"vcubev:services\.odd\.ports: '1197/udp' is the port of hosts' direct tunnels"
+    ):
+        load({**BASE, "services": services, "direct": True}, ("lab",))
