@@ -8,6 +8,7 @@ import os
 import shlex
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -154,19 +155,24 @@ def run(inventory: Inventory, stack: str, member: Member, way: Way, command: Seq
     """
     remote = list(command) if len(command) < 2 else [shlex.join(command)]
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    with tempfile.TemporaryDirectory(prefix="vcubev-ssh-", dir=runtime if os.path.isdir(runtime) else None) as made:
-        file = write(inventory, stack, Path(made), {member.name: way})
-        arguments = ["ssh", "-F", str(file), *(["-t"] if tty else []), alias(stack, member.name), *remote]
-        # The terminal sends an interrupt to both, and it is meant for the machine. An end is passed on, so that the key
-        # is taken away.
-        previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-        process = subprocess.Popen(arguments)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, lambda *_: process.terminate())
-        try:
+    process: subprocess.Popen[bytes] | None = None
+
+    def end(number: int, _: object) -> None:
+        """Pass an end on, so that the key is taken away."""
+        if process is None:
+            sys.exit(128 + number)
+        process.terminate()
+
+    # Before there is a key on disk. The terminal sends an interrupt to both, and it is meant for the machine.
+    previous = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        with tempfile.TemporaryDirectory(prefix="vcubev-ssh-", dir=runtime if os.path.isdir(runtime) else None) as made:
+            file = write(inventory, stack, Path(made), {member.name: way})
+            arguments = ["ssh", "-F", str(file), *(["-t"] if tty else []), alias(stack, member.name), *remote]
+            process = subprocess.Popen(arguments)
+            previous[signal.SIGINT] = signal.signal(signal.SIGINT, signal.SIG_IGN)
             code = process.wait()
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
     return code if code >= 0 else 128 - code

@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 
 import asyncssh
 import pytest
@@ -157,6 +159,22 @@ sys.exit(ssh.run(known, "lab", member, ssh.usual(member.ssh), [], False))
         child.send_signal(signal.SIGTERM)
         assert child.wait(10) != 0 and not list(tmp_path.iterdir())
         connection.close()
+
+
+def test_no_key_stays_on_disk_if_the_end_comes_before_ssh_is_there(known, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+
+    def begin(arguments):
+        assert list(tmp_path.glob("*/key"))
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+
+    monkeypatch.setattr(access.subprocess, "Popen", begin)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as ended:
+        run(known, "web-1", "id")
+    assert ended.value.code == 128 + signal.SIGTERM and not list(tmp_path.iterdir())
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_where_the_hub_beside_it_is_dead_the_way_is_over_the_overlay(machines):
