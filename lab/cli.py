@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lab import containers, faults, image, leftovers, machines
-from lab.records import Stack, known_stacks, load
+from lab.records import Machine, Stack, known_stacks, load
 from lab.system import LabError, require
 
 HELP = "Look at the lab's machines, break them, and clear up."
@@ -33,13 +33,12 @@ def list_machines(stack: StackOption = None, as_data: Json = False) -> None:
     if as_data:
         typer.echo(json.dumps([_described(known, name) for known in _some(stack) for name in sorted(known.machines)]))
         return
-    table = Table("stack", "machine", "address", "", "state", "faults", box=None)
+    table = Table("stack", "machine", "public", "private", "state", "faults", box=None)
     for known in _some(stack):
         for name, machine in sorted(known.machines.items()):
             state = "running" if machines.is_running(known, machine) else "off"
-            inside = f", {machine.private_address} within its site" if machine.private_address else ""
-            kind = f"public{inside}" if machine.public else "private"
-            table.add_row(known.name, name, str(machine.address), kind, state, "; ".join(faults.describe(machine)))
+            public = str(machine.address) if machine.public else ""
+            table.add_row(known.name, name, public, _private(machine), state, "; ".join(faults.describe(machine)))
     out.print(table)
 
 
@@ -210,11 +209,15 @@ def _described(known: Stack, name: str) -> dict[str, object]:
         "stack": known.name,
         "machine": name,
         "address": str(machine.address),
-        "private_address": str(machine.private_address or ("" if machine.public else machine.address)),
+        "private_address": _private(machine),
         "public": machine.public,
         "running": machines.is_running(known, machine),
         "faults": list(faults.describe(machine)),
     }
+
+
+def _private(machine: Machine) -> str:
+    return str(machine.private_address or ("" if machine.public else machine.address))
 
 
 def _report(found: list[leftovers.Leftover]) -> None:

@@ -31,13 +31,18 @@ TABLE = """table inet attack {{
 
 
 def record(world: World, name: str) -> Machine:
-    """Return what the lab knows of a machine: its underlay address above all."""
+    """Return what the lab knows of a machine: its underlay addresses above all."""
     stack = load(PROJECT, world.tree.stack)
     return machines.named(stack, f"{stack.name}-{name.replace('/', '-')}")
 
 
 def underlay(world: World, name: str) -> str:
     return str(record(world, name).address)
+
+
+def within(world: World, name: str) -> str:
+    """Return the address by which a machine is known at its own site."""
+    return str(record(world, name).addresses[-1])
 
 
 def wire(world: World, name: str, device: str) -> Wire:

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tests.lab.attacks import packets
-from tests.lab.attacks.attacker import HOSTS_UDP, HUB, PORT, TCP_PORT, Journal, loud, underlay, wire
+from tests.lab.attacks.attacker import HOSTS_UDP, HUB, PORT, TCP_PORT, Journal, loud, underlay, wire, within
 from tests.lab.attacks.dialing import DECIDED, UP
 from tests.lab.attacks.forge import SPARE_ADDRESS
 from tests.lab.attacks.probing import PING_SECONDS, PLAIN, VICTIM, lost, pinging
@@ -35,7 +35,7 @@ def to_hub(frames: list[bytes], hub: str) -> list[bytes]:
 
 def test_packets_played_back_are_dropped_and_named(world):
     """A host's own, heard on its wire and sent again from there, which is the best that a listener can do."""
-    hub = underlay(world, HUB)
+    hub = within(world, HUB)
     assert world.hubs_of(VICTIM)[0] == HUB
     with wire(world, VICTIM, "eth0") as heard, wire(world, HUB, "hosts-udp") as inside, loud(world, HUB) as log:
         lost(pinging(world, 60))

@@ -12,7 +12,7 @@ import time
 import pytest
 
 from tests.lab.attacks import packets
-from tests.lab.attacks.attacker import HUB, PORT, counted, loud, underlay, wire
+from tests.lab.attacks.attacker import HUB, PORT, counted, loud, wire, within
 from tests.lab.attacks.packets import ARP_REPLY, ARP_REQUEST
 from tests.lab.attacks.probing import PEER, PING_SECONDS, PLAIN, VICTIM, again_and_again, lost, pinging
 from tests.lab.attacks.segment import SharedSegment
@@ -32,7 +32,7 @@ def segment(world, stranger):
 
 def test_on_a_wire_of_its_own_a_neighbour_that_claims_the_hubs_address_gets_nothing(world, stranger):
     """The lab as it is: its router takes a machine's word for no address but the machine's own."""
-    hub = underlay(world, HUB)
+    hub = within(world, HUB)
     with stranger.wire() as own:
         claim = packets.arp(ARP_REPLY, own.own_mac, hub, packets.BROADCAST, hub)
         with again_and_again(lambda: own.send(claim)):
@@ -42,7 +42,7 @@ def test_on_a_wire_of_its_own_a_neighbour_that_claims_the_hubs_address_gets_noth
 
 def test_a_neighbour_between_hub_and_host_can_change_nothing_unseen(world, stranger, segment):
     """It sends the hub what the host has sent, with one bit turned, and in the host's name things of its own."""
-    hub = underlay(world, HUB)
+    hub = within(world, HUB)
     with stranger.wire() as own, wire(world, VICTIM, "eth0") as theirs, wire(world, HUB, "hosts-udp") as inside:
         ping = pinging(world, 60)
         lost(ping)
@@ -125,7 +125,7 @@ def test_a_router_that_advertises_the_overlay_for_its_own_gets_none_of_it(world,
 def test_a_neighbour_that_takes_the_hubs_address_cuts_it_off_for_a_moment_and_reads_nothing(
     world, stranger, segment, tell
 ):
-    hub = underlay(world, HUB)
+    hub = within(world, HUB)
     assert world.hubs_of(VICTIM)[0] == HUB, "else there is nothing to take"
     with stranger.wire() as own, wire(world, VICTIM, "path1") as clear1, wire(world, VICTIM, "path2") as clear2:
         claims = [
