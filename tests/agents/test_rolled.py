@@ -68,3 +68,11 @@ def test_a_process_that_has_left_the_stack_file_is_stopped_when_its_hosts_have_l
     assert done.index(f"{installer.DRAIN} roll") < done.index(f"systemctl disable --now {UDP2}")
     assert done.index(f"systemctl disable --now {UDP2}") < done.index(f"{installer.DRAIN} settle 2")
     assert not any("restart" in command for command in done), done
+
+
+def test_a_socket_is_made_anew_though_its_service_is_at_work(done):
+    installer.act(["restart vcubev-turn@2.socket"])
+    assert done == [
+        "systemctl stop vcubev-turn@2.socket vcubev-turn@2.service",
+        "systemctl start vcubev-turn@2.socket",
+    ], "systemd refuses to listen anew where the service is"

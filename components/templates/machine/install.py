@@ -68,6 +68,10 @@ def load_manifest(name):
 def act(actions):
     for action in dict.fromkeys(actions):
         verb, _, rest = action.partition(" ")
+        if verb == "restart" and rest.endswith(".socket"):
+            # Where its service is at work systemd refuses to listen anew.
+            run("systemctl", "stop", rest, rest.removesuffix("socket") + "service")
+            verb = "start"
         run(*rest.split()) if verb == "run" else run("systemctl", verb, rest)
 
 
