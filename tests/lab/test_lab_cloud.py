@@ -67,15 +67,16 @@ class Lab:
         self.user_data = f"#cloud-config\n{json.dumps(config)}"
         self.west, self.east = Site(STACK, "west"), Site(STACK, "east")
         self.neighbour = Site(NEIGHBOUR, "west")
+        # First, so that no two machines of the two sites have the same private address.
+        self.hub = self.west.launch("hub", self.user_data, True)
         wanted = [
-            (self.west, "hub", True),
             (self.west, "web-1", False),
             (self.east, "far", True),
             (self.neighbour, "hub", True),
         ]
         with ThreadPoolExecutor() as pool:
             made = list(pool.map(lambda one: one[0].launch(one[1], self.user_data, one[2]), wanted))
-        self.hub, self.web, self.far, self.other = made
+        self.web, self.far, self.other = made
         for name in ("hub", "web-1", "far"):
             eventually(lambda name=name: self.inside(name, "cloud-init status --wait"), "cloud-init ends well")
 
