@@ -90,8 +90,9 @@ def test_all_sizes_pass_over_links_that_are_silently_narrow(world, mtu):
     for family, sizes in PING_BYTES.items():
         address = world.hosts[FAR]["ipv4" if family == "-4" else "ipv6"]
         for size in sizes:
-            # Of what is too large for the way to another site the first only brings word of that (RFC 8201).
-            world.run(HOST, f"ping {family} -q -c 1 -W 1 -s {size} {address}", check=False)
+            # Of what is too large for the way to another site the first only brings word of that (RFC 8201), and so
+            # does its first answer.
+            world.run(HOST, f"ping {family} -q -c 3 -i 0.2 -W 1 -s {size} {address}", check=False)
             world.run(HOST, f"ping {family} -q -c 3 -i 0.1 -W 1 -s {size} {address} | grep -q ' 0% packet loss'")
     for family in ("ipv4", "ipv6"):
         own, peer = world.hosts[HOST][family], world.hosts[FAR][family]
