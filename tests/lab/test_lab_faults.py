@@ -28,6 +28,7 @@ from tests.lab.two_sites import (
     router_of,
     says,
     source,
+    standing,
 )
 
 pytestmark = [pytest.mark.lab, pytest.mark.skipif(os.geteuid() != 0, reason="makes machines: needs root")]
@@ -35,12 +36,8 @@ pytestmark = [pytest.mark.lab, pytest.mark.skipif(os.geteuid() != 0, reason="mak
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VCUBEV_LAB_ROOT", str(tmp_path_factory.mktemp("faults") / "root"))
-        try:
-            yield Lab()
-        finally:
-            assert leftovers.sweep(record()) == [], "the next run would find it"
+    with standing(tmp_path_factory, "faults") as made:
+        yield made
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from lab import faults, leftovers, machines, underlay
+from lab import faults, machines, underlay
 from lab.system import run, succeeds
 from tests.lab.two_sites import (
     HEADERS_BYTES,
@@ -26,6 +26,7 @@ from tests.lab.two_sites import (
     machine,
     record,
     router_of,
+    standing,
 )
 
 pytestmark = [pytest.mark.lab, pytest.mark.skipif(os.geteuid() != 0, reason="makes machines: needs root")]
@@ -34,12 +35,8 @@ BULK_BYTES = 3_000_000
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VCUBEV_LAB_ROOT", str(tmp_path_factory.mktemp("private") / "root"))
-        try:
-            yield Lab()
-        finally:
-            assert leftovers.sweep(record()) == [], "the next run would find it"
+    with standing(tmp_path_factory, "private") as made:
+        yield made
 
 
 @pytest.fixture

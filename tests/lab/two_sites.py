@@ -7,15 +7,15 @@ import itertools
 import os
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from ipaddress import IPv4Address
 
 import pytest
 from typer.testing import CliRunner
 
-from lab import cli, machines, networks, underlay
+from lab import cli, leftovers, machines, networks, underlay
 from lab.addresses import router_address
 from lab.records import Machine, Rule, Stack, load
 
@@ -156,3 +156,14 @@ def console(*arguments: str) -> str:
         with cli.out.capture() as captured:
             done = CliRunner().invoke(cli.app, [*arguments, "--stack", ".".join(STACK)])
     return captured.get() + done.output + str(done.exception or "")
+
+
+@contextmanager
+def standing(tmp_path_factory: pytest.TempPathFactory, name: str) -> Iterator[Lab]:
+    """Have a lab of these tests' own, of which nothing is left in the end."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VCUBEV_LAB_ROOT", str(tmp_path_factory.mktemp(name) / "root"))
+        try:
+            yield Lab()
+        finally:
+            assert leftovers.sweep(record()) == [], "the next run would find it"

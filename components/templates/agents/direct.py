@@ -22,7 +22,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import means
 import sizes
 from metrics import replace
-from notify import ready
+from notify import alive, ready
 from plan import ipv6_of, place
 from shortcuts import SLOTS, Shortcuts
 from showing import Showing
@@ -86,7 +86,7 @@ class Agent:
                 next_state = now + STATE_SECONDS
                 self._find_path()
                 showing.write(now, self.shortcuts)
-                means.alive()
+                alive()
             await asyncio.sleep(TICK_SECONDS if self.shortcuts.tunnels else SLOW_TICK_SECONDS)
         looking.result()
 

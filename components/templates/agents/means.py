@@ -106,11 +106,3 @@ def turn(word: str, slot: int) -> None:
             fifo.write(f"{word} {slot}\n".encode())
     except OSError as problem:
         print(f"direct tunnel {slot} cannot be told to {word}: {problem}", flush=True)
-
-
-def alive() -> None:
-    """Tell systemd that this agent goes on (WatchdogSec in its unit)."""
-    if path := os.environ.get("NOTIFY_SOCKET"):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
-            notify.connect("\0" + path[1:] if path.startswith("@") else path)
-            notify.send(b"WATCHDOG=1")
