@@ -25,7 +25,7 @@ WORST_OUTAGE_PINGS = 75
 
 @pytest.fixture
 def segment(world, stranger):
-    world.be_home(330)  # a tunnel that failed again and again is trusted after five minutes (MOST_SETTLED_SECONDS)
+    world.be_home()
     with SharedSegment(world, (HUB, VICTIM, stranger.name)) as shared:
         yield shared
 

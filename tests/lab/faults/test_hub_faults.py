@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tests.lab.faults.world import SERVE
+from tests.lab.faults.world import HOME_SECONDS, SERVE
 
 pytestmark = [pytest.mark.lab, pytest.mark.alone]
 UNDECLARED = 7010
@@ -12,7 +12,6 @@ HOSTS_UNITS = ("vcubev-hosts@udp.service", "vcubev-hosts@tcp.service")
 BIRD = "bird.service"
 GONE_SECONDS = 60  # every timer has ended by then
 LOSSY_MS = 3000
-HOME_SECONDS = 330  # hosts that left a hub in the tests before wait longer each time, five minutes at most
 
 
 @pytest.fixture
@@ -24,7 +23,7 @@ def hub(world):
 def test_a_drained_hub_loses_its_hosts_without_losing_a_packet_and_they_come_back_so(world):
     # Its site has no other: whoever is not there is not at home.
     hub = "paris/a"
-    world.be_home(HOME_SECONDS)
+    world.be_home()
     at_home = [host for host in world.hosts if world.hubs_of(host)[0] == hub]
     assert at_home
 
@@ -50,7 +49,7 @@ def test_a_drained_hub_loses_its_hosts_without_losing_a_packet_and_they_come_bac
 
 def test_hosts_leave_a_hub_that_loses_packets_once(world):
     # Whoever is elsewhere may go home meanwhile, and would be right to.
-    world.be_home(HOME_SECONDS)
+    world.be_home()
     hub = world.carriers()[0]
     done = world.measure("hub: 20 % lost for 60 s", lambda: world.lab("drop", hub, "--percent", "20"), after=60)
     # It is not dead, so there is no second for it: BFD on its links misses three in a row now and then, and each time

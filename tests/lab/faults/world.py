@@ -31,6 +31,9 @@ SERVE = "import socket; s = socket.create_server(('{address}', {port}))\nwhile T
 CONNECT = "import socket; socket.create_connection(('{address}', {port}), 1)"
 STATE_SECONDS = 0.6  # agents write what they know that often
 SETTLE_SECONDS = 60  # a hub that failed is avoided for up to 22 s, and so is the next
+# A hub that failed again and again is trusted with traffic after five minutes (MOST_SETTLED_SECONDS of the hosts'
+# agent); its spare tunnel has to be there first.
+HOME_SECONDS = 360
 
 
 def lab3(directory: Path, stack: str) -> WorkTree:
@@ -205,9 +208,9 @@ class World:
             assert time.monotonic() < deadline, "not settled: " + "\n".join(lacking)
             time.sleep(0.2)
 
-    def be_home(self, seconds: float = 120) -> None:
+    def be_home(self) -> None:
         """Wait until every host's traffic goes by a hub of its own site: from there nothing moves any more."""
-        self.until(lambda: [host for host in self.hosts if not self.is_home(host)], seconds, "not home")
+        self.until(lambda: [host for host in self.hosts if not self.is_home(host)], HOME_SECONDS, "not home")
         self.settle()
 
     def is_home(self, host: str) -> bool:
