@@ -15,13 +15,14 @@ IN = "Initialization Sequence Completed"
 DOORS = {"udp": ("1194", "udp4"), "tcp": ("443", "tcp4-client")}
 TRY_SECONDS = 8
 WATCH_SECONDS = 40
-# One line a look: time, which file the list is, and how many routes there are to the host.
+OWN, ANY = 2, 3  # fields of a look
+# One line a look: time, which file the list is, how many of this hub's own tunnels lead to the host, how many routes.
 WATCH = """
 end=$(($(date +%s) + {seconds}))
 while [ "$(date +%s)" -lt $end ] && [ ! -e /run/watched ]; do
   list=$(stat -c %i /etc/vcubev/crl/crl.pem)
-  routes=$(ip -4 route show exact {address}; ip -4 route show table 100 exact {address})
-  echo "$(date +%s.%N) $list $(printf '%s' "$routes" | grep -c .)"
+  own=$(ip -4 route show table 100 exact {address} | grep -c .)
+  echo "$(date +%s.%N) $list $own $(ip -4 route show exact {address} | grep -c .)"
   sleep 0.05
 done
 """
@@ -79,8 +80,13 @@ def steal(tree: WorkTree, host: str, machine: str) -> Thief:
 
 @contextlib.contextmanager
 def watched(tree: WorkTree, hubs: tuple[str, ...], address: str) -> Iterator[dict[str, float]]:
-    """Watch hubs' routes to a host; yields what fills with hub -> seconds from its new list to its last route."""
+    """Watch all hubs' routes to a host, and yield what fills with how long they were there, in seconds.
+
+    A hub's own tunnel must go once this hub has its list. A route that leads to another hub's tunnel is no fault of
+    this one, and lives as long as that: it must go once the last hub has its list.
+    """
     seen: dict[str, float] = {}
+    looks: dict[str, list[list[str]]] = {}
     script = WATCH.format(seconds=WATCH_SECONDS, address=address)
     watchers = {hub: _start(tree, hub.replace("/", "-"), "sh", "-c", script) for hub in hubs}
     try:
@@ -88,17 +94,23 @@ def watched(tree: WorkTree, hubs: tuple[str, ...], address: str) -> Iterator[dic
     finally:
         for hub, watcher in watchers.items():
             tree.lab("exec", hub.replace("/", "-"), "--", "touch", "/run/watched")
-            lines = [line.split() for line in watcher.communicate()[0].splitlines()]
+            looks[hub] = [line.split() for line in watcher.communicate()[0].splitlines()]
             tree.lab("exec", hub.replace("/", "-"), "--", "rm", "/run/watched")
-            seen[hub] = _seconds(lines)
+        landed = {hub: _landed(lines) for hub, lines in looks.items()}
+        for hub, lines in looks.items():
+            seen[f"tunnel at {hub}"] = max(0.0, _last(lines, OWN) - landed[hub])
+            seen[f"route at {hub}"] = max(0.0, _last(lines, ANY) - max(landed.values()))
 
 
-def _seconds(lines: list[list[str]]) -> float:
-    assert lines and lines[0][2] != "0", "the host was not there to begin with"
-    landed = next(float(when) for when, file, _ in lines if file != lines[0][1])
-    last = max(float(when) for when, _, routes in lines if routes != "0")
+def _landed(lines: list[list[str]]) -> float:
+    return next(float(when) for when, file, *_ in lines if file != lines[0][1])
+
+
+def _last(lines: list[list[str]], which: int) -> float:
+    assert lines and lines[0][which] != "0", "the host was not there to begin with"
+    last = max(float(line[0]) for line in lines if line[which] != "0")
     assert last < float(lines[-1][0]), "the route is there still"
-    return max(0.0, last - landed)
+    return last
 
 
 def _start(tree: WorkTree, machine: str, *command: str) -> subprocess.Popen[str]:
