@@ -99,6 +99,8 @@ class Mesh(ComponentResource):
             "hubs": hubs,
             "hosts": hosts,
             **({"unmanaged": unmanaged} if unmanaged else {}),
+            # Only where it is so: a stack made before there was this output shows no change.
+            **({} if self._topology.policy.answers_pings else {"pings": False}),
             "login": {"user": LOGIN_USER, "private_key": self.authority.login.private},
             "certificates": self.authority.lives(),
             "keys": self._keys_in_force(),

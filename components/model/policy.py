@@ -114,6 +114,11 @@ class Policy:
     expectations: tuple[Expectation, ...] = ()
     metrics: Service | None = None  # who may ask every member for its metrics; None: no member has any
 
+    @property
+    def answers_pings(self) -> bool:
+        """Whether hosts answer each other's pings."""
+        return self.ping or not self.enforced
+
     def everywhere(self) -> tuple[Service, ...]:
         """Return what is part of every machine's packet filter."""
         return tuple(service for service in self.services if service.everywhere)

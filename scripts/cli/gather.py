@@ -106,7 +106,8 @@ class Gatherer:
         """Ask every machine once, and return what there is when all have answered or the time is up.
 
         Args:
-            between_hosts: Whether hosts ping each other as well: as many pings as there are pairs.
+            between_hosts: Whether hosts ping each other as well: as many pings as there are pairs; not where
+                they answer none.
         """
 
         async def ask(member: Member) -> None:
@@ -117,7 +118,7 @@ class Gatherer:
         asking = [asyncio.create_task(ask(member)) for member in self._members.values()]
         _, late = await asyncio.wait(asking, timeout=self._patience.whole_seconds) if asking else (None, set())
         await self._give_up(late)
-        if between_hosts:
+        if between_hosts and self._inventory.pings:
             hosts = [name for name in self._inventory.hosts if name in self._observer.connections]
             pinging = [asyncio.create_task(self._ping_hosts(name)) for name in hosts]
             _, late = await asyncio.wait(pinging, timeout=self._patience.whole_seconds) if pinging else (None, set())

@@ -40,6 +40,7 @@ class Inventory:
     private_key: str
     lives: Mapping[str, Any] = field(default_factory=dict)  # the stack's output `certificates`
     refused: tuple[str, ...] = ()  # hosts that no hub lets in: their certificates are revoked
+    pings: bool = True  # whether hosts answer each other's pings: `policy: {ping: false}` forbids it
 
     @classmethod
     def of(cls, outputs: Mapping[str, Any]) -> Inventory:
@@ -49,7 +50,9 @@ class Inventory:
         refused = {name.removeprefix("host.") for name in lives.get("refused", ())} & set(outputs["hosts"])
         hosts = {name: _member(name, fields) for name, fields in outputs["hosts"].items() if name not in refused}
         login = outputs["login"]
-        return cls(hubs, hosts, login["user"], login["private_key"], lives, tuple(sorted(refused)))
+        return cls(
+            hubs, hosts, login["user"], login["private_key"], lives, tuple(sorted(refused)), outputs.get("pings", True)
+        )
 
 
 def _member(name: str, fields: Mapping[str, Any]) -> Member:

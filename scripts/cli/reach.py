@@ -241,8 +241,9 @@ async def look(inventory: Inventory) -> Findings:
         findings.carrier = {name: hubs[0] for name, hubs in tunnels.items() if hubs}
         findings.spares = {name: hubs[1:] for name, hubs in tunnels.items()}
         hosts = inventory.hosts.values()
+        pinging = sorted(expected) if inventory.pings else []
         results = await asyncio.gather(
-            *[observer.reach(name, [h for h in hosts if h.name != name]) for name in sorted(expected)]
+            *[observer.reach(name, [h for h in hosts if h.name != name]) for name in pinging]
         )
         for result in results:
             findings.reached |= {way: rtt is not None for way, rtt in result.items()}

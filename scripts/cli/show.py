@@ -68,7 +68,10 @@ def lives_lines(inventory: Inventory, now: datetime) -> list[str]:
 def show(console: Console, inventory: Inventory, findings: Findings) -> None:
     """Print hosts, matrix and logins."""
     console.print(host_table(inventory, findings))
-    console.print(reach_table(inventory, findings))
+    if inventory.pings:
+        console.print(reach_table(inventory, findings))
+    else:
+        console.print("Reachability: not looked at, hosts answer no pings (policy.ping is false)", highlight=False)
     for host, via in sorted(findings.logins.items()):
         address = inventory.hosts[host].ipv4
         told = f"[green]ok[/], through hub {via}" if via else "[red]failed[/]"

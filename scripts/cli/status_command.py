@@ -30,7 +30,10 @@ def status(
     ] = False,
     seconds: Annotated[float, typer.Option("--every", min=LEAST_SECONDS, help="Between two looks.")] = WATCH_SECONDS,
     between_hosts: Annotated[
-        bool, typer.Option("--between-hosts", help="Hosts ping each other as well, IPv4 and IPv6.")
+        bool,
+        typer.Option(
+            "--between-hosts", help="Hosts ping each other as well, IPv4 and IPv6; not where policy.ping is false."
+        ),
     ] = False,
     as_data: Json = False,
 ) -> None:

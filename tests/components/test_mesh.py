@@ -2,6 +2,7 @@
 
 import json
 
+import pulumi
 import pytest
 
 from components.model.bundle import unpack
@@ -239,3 +240,11 @@ def test_a_renamed_host_leads_the_engine_to_all_that_was_made_for_it(lab):
     # (pulumi/pulumi: pkg/resource/deploy, inheritedChildAlias).
     new = {(kind, name.replace("m-shop", "m-web-2", 1)) for kind, name in renamed.made if (kind, name) not in lab.made}
     assert new == set(lab.made) - set(renamed.made), "something of it would be made anew"
+
+
+@pytest.mark.parametrize("ping", [True, False])
+def test_a_stack_tells_who_looks_at_it_that_hosts_answer_no_pings(ping, monkeypatch):
+    exported = {}
+    monkeypatch.setattr(pulumi, "export", lambda name, outputs: exported.update(outputs))
+    declare({**lab_values(), "services": {}, "policy": {"ping": ping}})
+    assert exported.get("pings", "not told") == ("not told" if ping else False)

@@ -1,6 +1,7 @@
 """Services: what the stack file may say, what it means, and what a mistake in it is told."""
 
 import copy
+from dataclasses import replace
 from ipaddress import IPv4Network, ip_address
 
 import pytest
@@ -68,6 +69,8 @@ def test_the_hubs_way_in_and_the_echo_can_be_closed():
     hub, host = address(topology, "oregon/a"), address(topology, "web-1")
     assert not decide(topology.policy, hub, host, "tcp", 22).allowed
     assert not decide(topology.policy, hub, host, "icmp", None).allowed
+    assert not topology.policy.answers_pings and stack().policy.answers_pings
+    assert replace(topology.policy, enforced=False).answers_pings, "without services all is open"
 
 
 MISTAKES = {

@@ -1,14 +1,16 @@
 """The one command line: help, examples, JSON, completion, and the old names."""
 
+import io
 import json
 import os
 import re
 import shlex
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 import typer
+from rich.console import Console
 from typer.testing import CliRunner
 
 from scripts.cli import __main__ as cli
@@ -16,7 +18,7 @@ from scripts.cli import stack as stacks
 from scripts.cli.examples import EXAMPLES, PANELS
 from scripts.cli.inventory import Access, Inventory, Member
 from scripts.cli.reach import Findings
-from scripts.cli.show import as_json
+from scripts.cli.show import as_json, show
 from scripts.cli.stack import ROOT
 
 ROOT_COMMAND = typer.main.get_command(cli.app)
@@ -120,6 +122,15 @@ def test_up_for_programs_says_all_that_people_are_told():
     assert (one["name"], one["on_hub"], one["and_on"], one["login_through"]) == ("db-1", "oregon/a", ["paris/a"], None)
     assert (other["name"], other["on_hub"]) == ("w", None)
     assert data["reached"] == [{"from": "db-1", "to": "w", "family": "ipv4", "reached": False}]
+
+
+def test_hosts_that_answer_no_pings_are_not_lost():
+    outputs = {"hubs": {}, "hosts": {}, "login": {"user": "", "private_key": ""}}
+    assert Inventory.of(outputs).pings and not Inventory.of({**outputs, "pings": False}).pings
+    told = Console(record=True, width=100, file=io.StringIO())
+    show(told, replace(INVENTORY, pings=False), Findings())
+    text = told.export_text()
+    assert "LOST" not in text and "policy.ping is false" in text
 
 
 @dataclass
