@@ -43,6 +43,7 @@ class World:
     now: float = 1000.0
     history: list = field(default_factory=list)
     survey_answers: bool = True
+    probe_steps: int = 2  # from one probe to the next: 100 ms; more where the computer is busy
 
     def __post_init__(self) -> None:
         self.choice = choice.Choice(self.host, self.site)
@@ -51,7 +52,8 @@ class World:
         self._random = random.Random(self.seed)
         self._since: dict[int, float] = {}  # path -> since when its tunnel could carry
         self._next_survey = 0.0
-        self._arrivals: list[tuple[float, int, int, bool]] = []
+        self._arrivals: list[tuple[float, int, int, int, bool]] = []
+        self._probes = 0
 
     def run(self, seconds: float) -> list:
         """Let time pass; return what was done meanwhile."""
@@ -81,21 +83,22 @@ class World:
             }
         arrived = [arrival for arrival in self._arrivals if arrival[0] <= self.now]
         self._arrivals = [arrival for arrival in self._arrivals if arrival[0] > self.now]
-        for at, path, hub_id, fit in arrived:
+        for at, path, number, hub_id, fit in arrived:
             if self.choice.paths[path].hub and self.choice.paths[path].hub.id == hub_id:
                 rtt = self.behaviour[hub_id].rtt_seconds
-                self.choice.heard(at, path, rtt if fit else None, fit)
+                self.choice.heard(at, path, number, rtt if fit else None, fit)
         for action in self.choice.step(self.now):
             self.history.append((self.now, action))
             if isinstance(action, choice.Open):
                 self._since[action.path] = self.now + HANDSHAKE_SECONDS
-        if round(self.now / STEP_SECONDS) % 2 == 0:  # each 100 ms
+        if round(self.now / STEP_SECONDS) % self.probe_steps == 0:
             self._probe()
 
     def _answers(self, each) -> bool:
         return self.survey_answers and self.behaviour[each.id].up
 
     def _probe(self) -> None:
+        self._probes += 1
         for path in self.choice.paths.values():
             if path.hub is None or path.hub.id not in self.behaviour:
                 continue
@@ -108,7 +111,7 @@ class World:
             elif self.now >= self._since[path.number]:
                 lost = any(self._random.random() < at.loss for _ in range(2))
                 if not lost:
-                    self._arrivals.append((self.now + at.rtt_seconds, path.number, path.hub.id, at.fit))
+                    self._arrivals.append((self.now + at.rtt_seconds, path.number, self._probes, path.hub.id, at.fit))
 
     # Questions
 

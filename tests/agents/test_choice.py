@@ -54,6 +54,26 @@ def test_traffic_leaves_a_dead_hub_within_four_tenths_of_a_second():
     assert world.until(lambda w: w.active().id != dead) <= 0.45
 
 
+def test_a_host_that_sends_its_probes_late_leaves_a_dead_hub_as_soon():
+    """Probes that a busy computer sends late are not lost. Taken for loss, they cost 1.4 s of patience."""
+    world = settled()
+    world.probe_steps = 3
+    world.run(20)
+    assert [path.loss for path in world.choice.paths.values()] == [0, 0]
+    dead = world.active().id
+    world.behaviour[dead].up = False
+    assert world.until(lambda w: w.active().id != dead) <= 0.5
+
+
+def test_a_host_whose_computer_stood_still_stays_where_it_is():
+    world = settled()
+    before = len(world.history)
+    for _ in range(10):
+        world.now += 0.8
+        world.run(5)
+    assert world.history[before:] == []
+
+
 def test_a_lost_second_tunnel_is_opened_elsewhere():
     world = settled()
     dead = world.active().id

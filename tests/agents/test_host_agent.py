@@ -62,7 +62,7 @@ def test_a_survey_tells_near_from_dead_from_unfit():
 
 
 def test_an_answer_of_fping_is_a_round_trip():
-    assert agent.ANSWER.match("10.100.0.1 : [12], 64 bytes, 0.313 ms (0.3 avg, 0% loss)")[2] == "0.313"
+    assert agent.ANSWER.match("10.100.0.1 : [12], 64 bytes, 0.313 ms (0.3 avg, 0% loss)").groups() == ("12", "0.313")
     assert not agent.ANSWER.match("10.100.0.1 : [0], timed out (NaN avg, 100% loss)")
 
 
@@ -127,10 +127,10 @@ def test_a_host_tells_its_hub_whether_it_could_go_and_the_one_before_that_it_has
         path.open(now, host.choice.hubs[1], "udp")
     host.choice.active = 1
     host._ask(now)
-    for _ in range(3):
-        host.choice.heard(now, 2, 0.01, True)
+    for probe in range(3):
+        host.choice.heard(now, 2, probe, 0.01, True)
     host._ask(now)
-    host.choice.heard(now, 2, None, False)
+    host.choice.heard(now, 2, 3, None, False)
     host._ask(now)
     assert [(number, question["spare"]) for number, question in said] == [(1, False), (1, True), (1, False)]
     answered(host, number=4, elsewhere=3)

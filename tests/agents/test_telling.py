@@ -32,7 +32,7 @@ def host(tmp_path, monkeypatch):
     for number, hub in ((1, OREGON), (2, PARIS)):
         made.paths[number].open(0.0, hub, "udp")
         for tick in range(1, 40):
-            made.heard(tick / 10, number, 0.012 * number, True)
+            made.heard(tick / 10, number, tick, 0.012 * number, True)
     made.active = 1
     made.survey = {1: tunnels.Seen(0.0119), 2: tunnels.Seen(None), 7: tunnels.Seen(0.5)}
     teller = telling.Telling(tmp_path)

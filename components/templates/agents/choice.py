@@ -9,7 +9,7 @@ import hashlib
 import math
 from dataclasses import dataclass
 
-from tunnels import Detour, Hub, Path, Seen, much_worse
+from tunnels import PROBE_SECONDS, Detour, Hub, Path, Seen, much_worse
 
 HOLD_SECONDS = 30  # between two moves for loss alone
 SETTLED_SECONDS = 10  # a better path has to be well for so long
@@ -60,7 +60,7 @@ class Choice:
         self._udp_failures = 0
         self._udp_tried = -math.inf
         self._rebalanced = -math.inf
-        self._move_spare = False
+        self._stepped = math.inf
 
     # What it is told
 
@@ -74,9 +74,10 @@ class Choice:
                 path.stale |= known.door(*way) != path.hub.door(*way)
                 path.hub = known
 
-    def heard(self, now: float, path: int, rtt_seconds: float | None, fit: bool) -> None:
+    def heard(self, now: float, path: int, number: int, rtt_seconds: float | None, fit: bool) -> None:
+        """Take the answer to a path's probe, as `Path.heard` does."""
         tunnel = self.paths[path]
-        tunnel.heard(now, rtt_seconds, fit)
+        tunnel.heard(now, number, rtt_seconds, fit)
         if tunnel.transport == "udp":
             self._udp_failures = 0
             if tunnel.hub and tunnel.turn == 0:
@@ -93,7 +94,10 @@ class Choice:
 
     def step(self, now: float) -> list[Open | Use]:
         """Return what to do now, in order."""
+        late, self._stepped = now - self._stepped - PROBE_SECONDS, now
         for path in self.paths.values():
+            if late > 0 and path.answers:
+                path.answered += late  # the computer stood still: nobody asked in that time
             if path.dead(now) or not path.fit or path.loss > 0.02:
                 path.troubled = now
             path.stale |= self._goes_home(now, path)

@@ -34,7 +34,7 @@ ASK_SOON_SECONDS = 1  # with one tunnel only there may be news of other hubs
 STATE_SECONDS = 0.5
 ROUTE_METRIC = 10
 
-ANSWER = re.compile(r"^(\S+) : \[\d+\], \d+ bytes, ([\d.]+) ms")
+ANSWER = re.compile(r"^\S+ : \[(\d+)\], \d+ bytes, ([\d.]+) ms")
 
 
 class Agent:
@@ -254,7 +254,9 @@ class Agent:
     async def _listen(self, number: int, hub: Hub) -> None:
         """Run fping on one tunnel for as long as it goes to this hub."""
         command = ("fping", "-l", "-p", str(round(PROBE_SECONDS * 1000)), "-t", "1000", "-S", self.config["ipv4"])
+        last = 0  # probe that brought an answer
         while True:
+            first = last + 1  # each fping counts from 0
             fping = await asyncio.create_subprocess_exec(
                 *(*command, "-I", f"path{number}", hub.ipv4),
                 stdout=asyncio.subprocess.PIPE,
@@ -265,9 +267,11 @@ class Agent:
                     if self._turns.is_old(number):
                         continue
                     if found := ANSWER.match(line):
-                        self.choice.heard(time.monotonic(), number, float(found[2]) / 1000, True)
+                        last = first + int(found[1])
+                        self.choice.heard(time.monotonic(), number, last, float(found[2]) / 1000, True)
                     elif PROHIBITED in line and f"from {hub.ipv4} " in line:
-                        self.choice.heard(time.monotonic(), number, None, False)
+                        last += 1  # it does not say which
+                        self.choice.heard(time.monotonic(), number, last, None, False)
                 await fping.wait()
             finally:
                 with contextlib.suppress(ProcessLookupError):

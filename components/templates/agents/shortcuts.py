@@ -153,12 +153,12 @@ class Shortcuts:
             # Of a device that is sent more than it takes, most probes are lost; a hub would not take more.
             if message.received > tunnel.peer_received and now - tunnel.path.answered >= PROBE_SECONDS:
                 tunnel.heard = now
-                tunnel.path.heard(now, None, True)
+                tunnel.path.heard(now, tunnel.sent, None, True)
             tunnel.peer_received = message.received
             return [Say(tunnel.peer, Echo(tunnel.nonce, message.number), tunnel.slot)]
         if isinstance(message, Echo) and (sent := tunnel.probes.pop(message.number, None)) is not None:
             tunnel.heard = now
-            tunnel.path.heard(now, now - sent, True)
+            tunnel.path.heard(now, message.number, now - sent, True)
         return []
 
     def _asked(self, now: float, peer: int, ask: Ask, tunnel: Tunnel | None) -> list[Action]:

@@ -131,7 +131,7 @@ class Path:
     unfit_since: float = math.inf
     troubled: float = -math.inf  # when it was last not well
     stale: bool = False  # runs with options that have changed since
-    answers: deque = field(default_factory=lambda: deque(maxlen=round(LOSS_SECONDS / PROBE_SECONDS)))
+    answers: deque = field(default_factory=lambda: deque(maxlen=round(LOSS_SECONDS / PROBE_SECONDS)))  # (when, number)
     rtt_seconds: float = math.inf
     loss: float = 0.0  # share of the probes that brought no answer, up to the last one that did
     patience: float = FEWEST_MISSES * PROBE_SECONDS
@@ -143,10 +143,16 @@ class Path:
         self.answers.clear()
         self.rtt_seconds, self.loss, self.patience = math.inf, 0.0, FEWEST_MISSES * PROBE_SECONDS
 
-    def heard(self, now: float, rtt_seconds: float | None, fit: bool) -> None:
-        """Take the answer to a probe; `rtt_seconds` is None where the hub only said that it is not fit."""
+    def heard(self, now: float, number: int, rtt_seconds: float | None, fit: bool) -> None:
+        """Take the answer to a probe.
+
+        Args:
+            number: Which of the probes since the tunnel was opened. Loss is counted by it, not by the clock: a computer
+                that is busy sends probes late, and those that it has not sent are not lost.
+            rtt_seconds: None where the hub only said that it is not fit.
+        """
         self.answered = now
-        self.answers.append(now)
+        self.answers.append((now, number))
         if rtt_seconds is not None:
             old = self.rtt_seconds
             self.rtt_seconds = rtt_seconds if math.isinf(old) else 0.9 * old + 0.1 * rtt_seconds
@@ -170,9 +176,10 @@ class Path:
         self.patience = PROBE_SECONDS * min(MOST_MISSES, max(FEWEST_MISSES, misses))
 
     def _loss_over(self, seconds: float) -> float:
-        recent = [at for at in self.answers if at >= self.answers[-1] - seconds]
-        expected = (recent[-1] - recent[0]) / PROBE_SECONDS
-        return max(0.0, 1 - (len(recent) - 1) / expected) if expected > 0 else 0.0
+        last, _ = self.answers[-1]
+        recent = [number for at, number in self.answers if at >= last - seconds]
+        sent = max(recent) - min(recent)
+        return max(0.0, 1 - (len(recent) - 1) / sent) if sent > 0 else 0.0
 
     def dead(self, now: float) -> bool:
         return self.silence(now) > self.patience

@@ -5,6 +5,7 @@ import pytest
 pytestmark = [pytest.mark.lab, pytest.mark.alone]
 HOST = "web-1"
 PRIVATE = "db-1"
+STILL_SECONDS = 0.8
 MOVED = "web-2"  # not one of the watched, which stay where they are
 
 
@@ -20,6 +21,20 @@ def test_nothing_is_lost_when_the_agent_of_a_host_is_killed(world):
     assert not done.hit, "tunnels go on without it"
     after = world.state(HOST)
     assert [path["hub"] for path in after["paths"].values()] == [path["hub"] for path in before["paths"].values()]
+    world.agree()
+
+
+def test_a_host_whose_computer_stood_still_for_a_moment_leaves_a_dead_hub_as_soon_as_others(world):
+    """Probes that were never sent are not lost: taken for loss, they made it wait for 1.4 s."""
+    hub = world.hubs_of(HOST)[0]
+
+    def fault():
+        freeze, thaw = (f"systemctl {verb} vcubev-paths.service" for verb in ("freeze", "thaw"))
+        world.run(HOST, f"{freeze} && sleep {STILL_SECONDS} && {thaw} && sleep 1")
+        world.lab("cut", HOST, "--from", hub)
+
+    done = world.measure("host: stood still, then path cut", fault, after=6).check()
+    assert done.switches[HOST] == 1, "it had no reason to leave before"
     world.agree()
 
 
