@@ -20,6 +20,7 @@ from bench.loads import Load, Way
 from bench.rivals import machines, tunnels
 from bench.rivals.building import version
 from bench.sweeping import swept
+from lab import containers
 from lab.records import load
 from tests.lab.worktree import ROOT, WorkTree
 
@@ -78,6 +79,23 @@ def _by_tunnel(namespace: str) -> bool:
     return "dev direct" in loads.told(namespace, "ip", "route", "show")
 
 
+def how(way: Way) -> str:
+    """Return how what a host of ours sends would go now: "8800 B by oregon/a, back by oregon/a"."""
+    if not way.name.startswith(OURS):
+        return ""
+    (route,) = json.loads(loads.told(way.client, "ip", "-j", "route", "get", way.address))
+    size = next((metric["mtu"] for metric in route.get("metrics", ()) if "mtu" in metric), "?")
+    if route["dev"].startswith("direct"):
+        return f"{size} B with no hub"
+    there, back = map(_hub, (way.client, way.server))
+    return f"{size} B by {there}" + ("" if back == there else f", back by {back}")
+
+
+def _hub(namespace: str) -> str:
+    state = json.loads(Path(f"/proc/{containers.leader(namespace)}/root/run/vcubev-paths/state.json").read_text())
+    return state["paths"][str(state["active"])]["hub"]
+
+
 @dataclass
 class Found:
     """All that was measured on one way, a value for each round."""
@@ -85,6 +103,7 @@ class Found:
     tcp: list[Load] = field(default_factory=list)
     udp: list[Load] = field(default_factory=list)
     small: list[Load] = field(default_factory=list)
+    went: list[str] = field(default_factory=list)  # by which hubs each TCP stream went, and in packets of which size
     median_ms: list[float] = field(default_factory=list)
     last_ms: list[float] = field(default_factory=list)
 
@@ -98,9 +117,15 @@ def measure(ways: Sequence[Way], rounds: int, seconds: int) -> dict[str, Found]:
         found[way.name].median_ms.append(statistics.median(trips))
         found[way.name].last_ms.append(loads.quantile(trips, 0.99))
 
+    def take_tcp(way: Way) -> None:
+        before = how(way)
+        found[way.name].tcp.append(loads.tcp(way, seconds))
+        after = how(way)
+        found[way.name].went.append(before if before == after else f"{before}, then {after}")
+
     takes: dict[str, Callable[[Way], None]] = {
         "round trips": note_round_trips,
-        "TCP": lambda way: found[way.name].tcp.append(loads.tcp(way, seconds)),
+        "TCP": take_tcp,
         "UDP": lambda way: found[way.name].udp.append(loads.udp(way, seconds)),
         "small packets": lambda way: found[way.name].small.append(loads.udp(way, seconds, loads.SMALL_BYTES)),
     }
@@ -159,6 +184,17 @@ def ratios(found: dict[str, Found]) -> list[list[str]]:
     return [[f"{own} : {other}", times(own, other, speed), times(own, other, cost)] for own, other in compared]
 
 
+def ways_taken(found: dict[str, Found]) -> list[list[str]]:
+    """Return of ours how each round's TCP stream went, and how fast."""
+    rounds = {name: zip(own.went, own.tcp, strict=True) for name, own in found.items() if any(own.went)}
+    return [
+        [name, str(number), went, f"{one.megabits_a_second:.0f}", f"{one.daemons_seconds_a_gigabyte:.1f}"]
+        for name, both in rounds.items()
+        for number, (went, one) in enumerate(both, 1)
+    ]
+
+
+TAKEN_HEADS = ("way", "round", "how", "TCP Mbit/s", "daemons' CPU s/GB")
 RATIO_HEADS = ("ratio", "TCP", "daemons' CPU per GB")
 
 
@@ -210,10 +246,12 @@ def main(
             tree.script("down", STACK)
     show("Host to host, TCP and its cost, UDP, round trips: median (lowest-highest)", HEADS, rows(found))
     show("In times of plain OpenVPN", RATIO_HEADS, ratios(found))
+    show("How ours went", TAKEN_HEADS, ways_taken(found))
     if as_data:
         print(json.dumps({name: asdict(own) for name, own in found.items()}))
     if into_docs:
-        tables = documents.table(HEADS, rows(found)), documents.table(RATIO_HEADS, ratios(found))
+        parts = (HEADS, rows(found)), (RATIO_HEADS, ratios(found)), (TAKEN_HEADS, ways_taken(found))
+        tables = [documents.table(heads, body) for heads, body in parts]
         text = "\n\n".join([setting(), *tables])
         command = f"bench/dataplane --rounds {rounds} --seconds {seconds} --write"
         documents.write(DOCUMENT, "bench/dataplane", "The data plane", command, text)

@@ -29,8 +29,8 @@ def test_a_host_whose_computer_stood_still_for_a_moment_leaves_a_dead_hub_as_soo
     hub = world.hubs_of(HOST)[0]
 
     def fault():
-        freeze, thaw = (f"systemctl {verb} vcubev-paths.service" for verb in ("freeze", "thaw"))
-        world.run(HOST, f"{freeze} && sleep {STILL_SECONDS} && {thaw} && sleep 1")
+        stop, go_on = (f"systemctl kill --signal={signal} vcubev-paths.service" for signal in ("STOP", "CONT"))
+        world.run(HOST, f"{stop} && sleep {STILL_SECONDS} && {go_on} && sleep 1")
         world.lab("cut", HOST, "--from", hub)
 
     done = world.measure("host: stood still, then path cut", fault, after=6).check()
