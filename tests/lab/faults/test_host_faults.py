@@ -25,16 +25,16 @@ def test_nothing_is_lost_when_the_agent_of_a_host_is_killed(world):
 
 
 def test_a_host_whose_computer_stood_still_for_a_moment_leaves_a_dead_hub_as_soon_as_others(world):
-    """Probes that were never sent are not lost: taken for loss, they made it wait for 1.4 s."""
+    """Probes that were never sent are not lost. Taken for silence, it would leave at once; for loss, wait for 1.4 s."""
     hub = world.hubs_of(HOST)[0]
 
     def fault():
         stop, go_on = (f"systemctl kill --signal={signal} vcubev-paths.service" for signal in ("STOP", "CONT"))
         world.run(HOST, f"{stop} && sleep {STILL_SECONDS} && {go_on} && sleep 1")
+        assert world.hubs_of(HOST)[0] == hub, "it left, and nobody had died"
         world.lab("cut", HOST, "--from", hub)
 
-    done = world.measure("host: stood still, then path cut", fault, after=6).check()
-    assert done.switches[HOST] == 1, "it had no reason to leave before"
+    world.measure("host: stood still, then path cut", fault, after=6).check()
     world.agree()
 
 
