@@ -21,7 +21,7 @@ MONITORING = ROOT / "monitoring"
 RULES = YAML(typ="safe").load((MONITORING / "alerts.yml").read_text())["groups"][0]["rules"]
 TRIED = YAML(typ="safe").load((MONITORING / "alerts_test.yml").read_text())["tests"]
 BOARD = json.loads((MONITORING / "grafana.json").read_text())
-METRICS = {**load("metrics").KINDS, **load("showing").KINDS}
+METRICS = load("metrics").KINDS
 # Prometheus' own.
 OF_PROMETHEUS = {"up", "ALERTS"}
 # Not within text, nor a label's name.
@@ -86,8 +86,6 @@ def promtool(*arguments):
 def test_prometheus_finds_nothing_to_say_about_the_agents_metrics():
     agents = load("metrics")
     promtool_takes(agents.page([agents.sample(name, 1, hub='a "b"') for name in agents.KINDS]))
-    tunnel = {"peer": "10.100.1.2", "in_use": True, "rtt_ms": 0.4}
-    promtool_takes(load("showing").page({"tunnels": {"1": tunnel}, "counts": {"used": 1, "left": 0, "failed": 2}}))
 
 
 @NEEDS_PROMTOOL

@@ -38,6 +38,13 @@ KINDS = {
         GAUGE,
         "How long no answer came at the last move, where the old tunnel had fallen silent.",
     ),
+    # of a host with tunnels to others
+    "vcubev_direct_in_use": (GAUGE, "Whether a tunnel to another host carries what is sent to it."),
+    "vcubev_direct_rtt_seconds": (GAUGE, "Round trip to another host by the tunnel to it, smoothed."),
+    "vcubev_direct_events_total": (
+        COUNTER,
+        "Tunnels to other hosts that came into use (used), went out of it by themselves (left), or never did (failed).",
+    ),
 }
 
 

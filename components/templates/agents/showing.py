@@ -5,18 +5,8 @@ import math
 import pathlib
 from ipaddress import IPv4Address
 
-from metrics import COUNTER, FILE, GAUGE, WRITE_SECONDS, replace
+from metrics import FILE, WRITE_SECONDS, page, replace, sample
 from shortcuts import Shortcuts
-
-# As in metrics.py, for who has these tunnels.
-KINDS = {
-    "vcubev_direct_in_use": (GAUGE, "Whether a tunnel to another host carries what is sent to it."),
-    "vcubev_direct_rtt_seconds": (GAUGE, "Round trip to another host by the tunnel to it, smoothed."),
-    "vcubev_direct_events_total": (
-        COUNTER,
-        "Tunnels to other hosts that came into use (used), went out of it by themselves (left), or never did (failed).",
-    ),
-}
 
 
 class Showing:
@@ -33,7 +23,7 @@ class Showing:
             self._written = state
         if now >= self._next_page:
             self._next_page = now + WRITE_SECONDS
-            replace(self._directory / FILE, page(state))
+            replace(self._directory / FILE, page(samples(state)))
 
 
 def state_of(shortcuts: Shortcuts) -> dict:
@@ -51,19 +41,15 @@ def state_of(shortcuts: Shortcuts) -> dict:
     return {"tunnels": tunnels, "counts": dict(shortcuts.counts)}
 
 
-def page(state: dict) -> str:
+def samples(state: dict) -> list[str]:
     """Return the same for Prometheus."""
     tunnels = [state["tunnels"][number] for number in sorted(state["tunnels"])]
-    values = {
-        "vcubev_direct_in_use": [(f'peer="{one["peer"]}"', int(one["in_use"])) for one in tunnels],
-        "vcubev_direct_rtt_seconds": [
-            (f'peer="{one["peer"]}"', one["rtt_ms"] / 1000) for one in tunnels if one["rtt_ms"] is not None
-        ],
-        "vcubev_direct_events_total": [(f'what="{what}"', count) for what, count in sorted(state["counts"].items())],
-    }
-    lines = []
-    for name, samples in values.items():
-        kind, told = KINDS[name]
-        lines += [f"# HELP {name} {told}", f"# TYPE {name} {kind}"] if samples else []
-        lines += [f"{name}{{{labels}}} {value}" for labels, value in samples]
-    return "\n".join(lines) + "\n"
+    return [
+        *(sample("vcubev_direct_in_use", one["in_use"], peer=one["peer"]) for one in tunnels),
+        *(
+            sample("vcubev_direct_rtt_seconds", one["rtt_ms"] / 1000, peer=one["peer"])
+            for one in tunnels
+            if one["rtt_ms"] is not None
+        ),
+        *(sample("vcubev_direct_events_total", count, what=what) for what, count in state["counts"].items()),
+    ]
