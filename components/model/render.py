@@ -51,6 +51,7 @@ HUB_AGENT = (
 HOST_AGENT = (
     "choice.py",
     "counters.py",
+    "floods.py",
     "metrics.py",
     "paths.py",
     "sizes.py",

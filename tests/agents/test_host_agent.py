@@ -118,6 +118,31 @@ def test_a_host_tells_when_another_machine_has_its_identity(host, capsys):
     assert not host.rival, "the hub has not said so of what it has confirmed"
 
 
+def test_a_host_whose_own_spare_has_the_traffic_claims_it_again_and_tells_of_no_other_machine(host, monkeypatch):
+    """Its spare took over the number of a machine that had its identity and is gone."""
+    monkeypatch.setattr(host, "_say", lambda path, question: None)
+    host.load_hubs()
+    host.choice.know([tunnels.Hub(**{**RIGHT, "id": 1, "ipv4": "10.100.0.1"}), tunnels.Hub(**RIGHT)])
+    now = agent.time.monotonic()
+    for path in host.choice.paths.values():
+        path.open(now - 60, host.choice.hubs[path.number], "udp")
+    host.choice.active, host._claimed = 1, (1, "oregon/a")
+    answered(host, number=4, elsewhere=6, where=2)
+    assert host.rival, "the spare brings no answers: it may be the other machine's tunnel"
+    for probe in range(3):
+        host.choice.heard(agent.time.monotonic(), 2, probe, 0.01, True)
+    answered(host, number=4, elsewhere=6, where=3)
+    assert host.rival and host._claimed, "it is at another hub"
+    host.choice.paths[2].troubled = agent.time.monotonic() - 5
+    answered(host, number=4, elsewhere=6, where=2)
+    assert host.rival and host._claimed, "they may push each other out"
+    host.choice.paths[2].troubled -= 60
+    answered(host, number=4, elsewhere=6, where=2)
+    assert host._claimed is None and host._claim_at == 0
+    answered(host, number=8, elsewhere=6, where=2)
+    assert host._claimed and not host.rival
+
+
 def test_a_host_tells_its_hub_whether_it_could_go_and_the_one_before_that_it_has_gone(host, monkeypatch):
     said = []
     monkeypatch.setattr(host, "_say", lambda path, question: said.append((path.number, question)))

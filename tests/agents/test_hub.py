@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from components.model import topology
 from tests.agents.loading import load
 
 agent, bird, claiming, ends = load("hub"), load("bird"), load("claiming"), load("ends")
@@ -88,7 +89,8 @@ def hub(tmp_path, monkeypatch):
 def told(own, others, mtu_bytes=1400):
     """BIRD's answer of a host: its number here, those elsewhere, and how large packets may be by its tunnel here."""
     places = [("hosts_kernel4 06:18:43.199", "\tdev hosts-udp", own)] if own else []
-    places += [(f"link{n} 06:18:43.199", f"\tvia fe80::{n} on link{n}", number) for n, number in enumerate(others, 2)]
+    way = "\tvia fe80::{n} on link{n}\n\tBGP.as_path: 4200000012 42000000{n:02}"
+    places += [(f"link{n} 06:18:43.199", way.format(n=n), number) for n, number in enumerate(others, 2)]
     return "\n".join(
         f"1007-10.100.1.1/32 unicast [{place}] (1006)\n{way}\n\tBGP.local_pref: {100 + n}"
         + f"\n\tKernel.mtu: {mtu_bytes}" * place.startswith("hosts")
@@ -99,6 +101,8 @@ def told(own, others, mtu_bytes=1400):
 def test_numbers_of_a_host_are_read_from_birds_answer():
     for own, others in ((None, ()), (4, ()), (None, (4,)), (4, (3,)), (3, (4, 9, 5)), (1, (16_000,))):
         assert bird.numbers(told(own, others)) == (own or 0, max(others, default=0))
+    assert bird.newest_at(told(3, (4, 9, 5))) == 3 and bird.newest_at(told(3, ())) == 0
+    assert bird.FIRST_ASN == topology.FIRST_ASN
 
 
 @pytest.mark.parametrize("above", ["null", "-1", '"9"', "true", "1e9", "99999999", "[]"])

@@ -5,6 +5,7 @@ import socket
 
 SOCKET = "/run/bird/bird.ctl"
 LOCAL_PREFERENCE = 100  # what BIRD adds to a mobility number
+FIRST_ASN = 4_200_000_000  # a hub's number is this and its id
 # 4 times the number and a little more is BIRD's 16-bit preference; past it, numbers would turn round.
 HIGHEST_NUMBER = 16_000
 
@@ -66,11 +67,24 @@ def numbers(answer: str) -> tuple[int, int]:
     Args:
         answer: BIRD's to "show route ADDRESS/32 all".
     """
-    own, mine, newest = False, 0, 0
-    for line in answer.splitlines():
-        if "[" in line:
-            own = "[hosts_kernel" in line
-        if found := re.search(r"local_pref: (\d+)", line):
-            number = int(found[1]) - LOCAL_PREFERENCE
-            mine, newest = (number, newest) if own else (mine, max(newest, number))
-    return mine, newest
+    places = _places(answer)
+    return places.get(0, 0), max((number for hub, number in places.items() if hub), default=0)
+
+
+def newest_at(answer: str) -> int:
+    """Return the id of the hub elsewhere that has the highest number; 0 if none has any."""
+    places = {number: hub for hub, number in _places(answer).items() if hub}
+    return places[max(places)] if places else 0
+
+
+def _places(answer: str) -> dict[int, int]:
+    """Return hub -> a host's mobility number there; this hub is 0."""
+    places: dict[int, int] = {}
+    for part in re.split(r"^(?=.*\[\w)", answer, flags=re.MULTILINE):
+        number = re.search(r"local_pref: (\d+)", part)
+        # The last of a path's numbers is where it begins.
+        path = re.search(r"as_path:(?: \d+)* (\d+)", part)
+        if number:
+            hub = int(path[1]) - FIRST_ASN if path else 0
+            places[hub] = max(places.get(hub, 0), int(number[1]) - LOCAL_PREFERENCE)
+    return places

@@ -4,7 +4,7 @@ import socket
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
 import doors
-from bird import HIGHEST_NUMBER, Bird, mtu_bytes, numbers
+from bird import HIGHEST_NUMBER, Bird, mtu_bytes, newest_at, numbers
 from kernel import Table
 from plan import ipv6_of
 
@@ -17,8 +17,10 @@ class Claiming:
         self._overlay4, self._overlay6 = IPv4Network(config["overlay_ipv4"]), IPv6Network(config["overlay_ipv6"])
         self._sizes = (config["mtu_bytes"], config["jumbo_mtu_bytes"])
 
-    def take(self, bird: Bird, address: IPv4Address, question: dict) -> tuple[int | None, int]:
-        """Move a host's number past all others; return it, or None if the host is not here, and the highest of them.
+    def take(self, bird: Bird, address: IPv4Address, question: dict) -> tuple[int | None, int, int]:
+        """Move a host's number past all others; return it, the highest of them, and the id of the hub that has that.
+
+        The first is None if the host is not here.
 
         The host tells the number that it had elsewhere ("above"): the hub that knew it may be out of sight, and must
         not win when it comes back. Or the one that this hub has confirmed ("confirmed"): if it still stands and another
@@ -26,8 +28,8 @@ class Claiming:
         """
         answer = bird.ask(f"show route {address}/32 all")
         if answer is None:
-            return None, 0
-        mine, newest = numbers(answer)
+            return None, 0, 0
+        (mine, newest), where = numbers(answer), newest_at(answer)
         above = question.get("above")
         if type(above) is int and 0 < above < HIGHEST_NUMBER:
             newest = max(newest, above)
@@ -36,15 +38,15 @@ class Claiming:
         # 1 is a spare's, even where there is no other: the next spare could not be below it.
         if mine == 0 or mine > max(newest, 1) or superseded:
             self._resize(address, answer, mine, question)
-            return mine or None, newest
+            return mine or None, newest, where
         number = newest + 2  # one between is for the spares that come
         if number > HIGHEST_NUMBER:
             print(f"{address}: mobility number {newest} is the highest; it must leave all hubs once", flush=True)
-            return None, newest
+            return None, newest, where
         if not self._moved(address, answer, mine, number, self._size(question)):
-            return None, newest
+            return None, newest, where
         print(f"{address} claims its traffic: {mine} -> {number} (elsewhere {newest})", flush=True)
-        return number, newest
+        return number, newest, where
 
     def _moved(self, address: IPv4Address, answer: str, mine: int, number: int, size: int) -> bool:
         """Give a host's routes another number, where they still are what BIRD has answered."""

@@ -226,11 +226,10 @@ class Hub:
         if address not in self.overlay4:
             return None
         self.guests.hear(time.monotonic(), address, question)
-        number, elsewhere = (
-            self.claiming.take(self.bird, address, question) if question.get("claim") is True else (None, 0)
-        )
+        claims = question.get("claim") is True
+        number, elsewhere, where = self.claiming.take(self.bird, address, question) if claims else (None, 0, 0)
         answer = {"nonce": str(question.get("nonce", ""))[:32], "number": number, "hash": self.hubs_hash}
-        answer["elsewhere"] = elsewhere
+        answer["elsewhere"], answer["where"] = elsewhere, where
         if question.get("hash") != self.hubs_hash:
             answer["hubs"], answer["inner"] = self.hubs, self.inner
         return json.dumps(answer).encode()

@@ -17,6 +17,7 @@ from ipaddress import IPv4Address
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from choice import Choice, Open, Use
+from floods import Floods
 from surveying import Surveyor
 from telling import Telling
 from tunnels import PROBE_SECONDS, PROHIBITED, Hub, Path, tunnel_lines
@@ -46,7 +47,7 @@ class Agent:
         self._surveyor = Surveyor(self.choice, (self.config["jumbo_mtu_bytes"], self.config["mtu_bytes"]))
         self._mtu_bytes = 0  # of the route, once this agent has made it
         self._probers: dict[int, asyncio.Task] = {}
-        self._turns = Turns(RUN)
+        self._turns, self._floods = Turns(RUN), Floods()
         self._own_seen: list = []
         self._hash = ""
         self._claimed: tuple[int, str] | None = None  # what the hub of the tunnel in use has confirmed
@@ -107,6 +108,7 @@ class Agent:
         self._start(self.telling.look_around())
         while True:
             now = time.monotonic()
+            self._floods.look(self.choice.paths)
             for action in self.choice.step(now):
                 if isinstance(action, Open):
                     self._open(action)
@@ -226,11 +228,17 @@ class Agent:
                 draft.replace(KNOWN_HUBS)
             self._hash = answer["hash"]
             if answer["number"] is not None:
-                self._meet(answer["number"] < answer["elsewhere"] and self._claimed is not None)
                 self._number = answer["number"]
+                superseded = self._number < answer["elsewhere"] and self._claimed is not None
+                spare = self.choice.paths[3 - path.number]
+                if superseded and spare.hub and spare.hub.id == answer.get("where") and spare.steady(time.monotonic()):
+                    # No rival's: it is gone, and this host's spare has its number.
+                    self._claimed, self._claim_at = None, 0.0
+                    return
+                self._meet(superseded)
                 if self._claimed is None:
                     self.telling.confirmed(time.monotonic())
-                    self._take_leave(self.choice.paths[3 - path.number])
+                    self._take_leave(spare)
                 self._claimed = (path.number, path.hub.key)
             both = all(path.works(time.monotonic()) for path in self.choice.paths.values())
             # A hub that has not heard of the spare yet may be told the same number of it.

@@ -19,6 +19,8 @@ FRESH_SECONDS = 0.25  # an answer not older than this: the path works now
 LOSS_SECONDS = 10  # over which loss is measured
 LATELY_SECONDS = 2
 MEASURED_ANSWERS = 20  # from which on a path's loss is known
+STEADY_SECONDS = 30  # two machines of one name push each other out within seconds
+FLOOD_SECONDS = 3  # as long as more is sent into a tunnel than it takes, silence may be that, but not for longer
 MUCH_WORSE = 0.05  # of loss, beyond what chance alone makes: enough to leave a path that still works
 DEVIATIONS = 3.5  # what chance alone makes, in standard deviations
 PROHIBITED = "Administratively Prohibited"
@@ -129,6 +131,7 @@ class Path:
     answered: float = -math.inf  # the last answer
     fit: bool = True  # as the last answer said
     unfit_since: float = math.inf
+    flooded: float = -math.inf  # when more was last sent into it than it takes: probes were lost there, on no way
     troubled: float = -math.inf  # when it was last not well
     stale: bool = False  # runs with options that have changed since
     answers: deque = field(default_factory=lambda: deque(maxlen=round(LOSS_SECONDS / PROBE_SECONDS)))  # (when, number)
@@ -140,6 +143,7 @@ class Path:
     def open(self, now: float, hub: Hub, transport: str, turn: int = 0) -> None:
         self.hub, self.transport, self.turn, self.opened, self.answered = hub, transport, turn, now, -math.inf
         self.fit, self.unfit_since, self.troubled, self.stale = True, math.inf, now, False
+        self.flooded = -math.inf
         self.answers.clear()
         self.rtt_seconds, self.loss, self.patience = math.inf, 0.0, FEWEST_MISSES * PROBE_SECONDS
 
@@ -161,11 +165,15 @@ class Path:
         self._measure()
 
     def silence(self, now: float) -> float:
-        return now - max(self.answered, self.opened)
+        return now - max(self.answered, self.opened, min(self.flooded, self.answered + FLOOD_SECONDS))
 
     def works(self, now: float) -> bool:
         """Tell whether this path would carry a packet now."""
         return len(self.answers) >= FEWEST_MISSES and now - self.answered <= FRESH_SECONDS
+
+    def steady(self, now: float) -> bool:
+        """Tell whether it has worked for so long that no other machine with this host's name has a tunnel there."""
+        return self.works(now) and now - self.troubled > STEADY_SECONDS
 
     def _measure(self) -> None:
         """Work out the loss up to the last answer, and the silence in seconds that would be no chance any more."""
@@ -177,7 +185,9 @@ class Path:
 
     def _loss_over(self, seconds: float) -> float:
         last, _ = self.answers[-1]
-        recent = [number for at, number in self.answers if at >= last - seconds]
+        recent = [number for at, number in self.answers if at >= max(last - seconds, self.flooded)]
+        if not recent:
+            return 0.0
         sent = max(recent) - min(recent)
         return max(0.0, 1 - (len(recent) - 1) / sent) if sent > 0 else 0.0
 
