@@ -109,7 +109,7 @@ class Found:
 
 
 def measure(ways: Sequence[Way], rounds: int, seconds: int) -> dict[str, Found]:
-    """Take each figure of all ways in turn, round by round, in another order each time."""
+    """Take each figure of all ways in turn, round by round, in another order each time: first what lets others live."""
     found = {way.name: Found() for way in ways}
 
     def note_round_trips(way: Way) -> None:
@@ -123,18 +123,19 @@ def measure(ways: Sequence[Way], rounds: int, seconds: int) -> dict[str, Found]:
         after = how(way)
         found[way.name].went.append(before if before == after else f"{before}, then {after}")
 
-    takes: dict[str, Callable[[Way], None]] = {
-        "round trips": note_round_trips,
-        "TCP": take_tcp,
+    quiet: dict[str, Callable[[Way], None]] = {"round trips": note_round_trips, "TCP": take_tcp}
+    floods: dict[str, Callable[[Way], None]] = {
         "UDP": lambda way: found[way.name].udp.append(loads.udp(way, seconds)),
         "small packets": lambda way: found[way.name].small.append(loads.udp(way, seconds, loads.SMALL_BYTES)),
     }
-    for number in range(rounds):
-        first = number % len(ways)
-        for name, take in takes.items():
-            console.print(f"round {number + 1} of {rounds}: {name}")
-            for way in (*ways[first:], *ways[:first]):
-                take(way)
+    # Floods come last: they fill a hub's queue to all its hosts, which leave it for a while, and streams with them.
+    for takes in (quiet, floods):
+        for number in range(rounds):
+            first = number % len(ways)
+            for name, take in takes.items():
+                console.print(f"round {number + 1} of {rounds}: {name}")
+                for way in (*ways[first:], *ways[:first]):
+                    take(way)
     return found
 
 
