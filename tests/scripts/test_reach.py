@@ -61,6 +61,6 @@ def test_a_machine_that_has_just_been_started_is_given_time_to_boot(monkeypatch,
         SimpleNamespace(name=name, refusals=number, private=False)
         for name, number in zip(("oregon/a", "paris/a", "web-1"), refusals, strict=True)
     ]
-    inventory = SimpleNamespace(hubs={m.name: m for m in machines[:2]}, hosts={"web-1": machines[2]})
+    inventory = SimpleNamespace(hubs={m.name: m for m in machines[:2]}, pings=True, hosts={"web-1": machines[2]})
     findings = asyncio.run(reach.look(inventory))
     assert findings.unreachable.keys() == unreachable and findings.carrier == {"web-1": "oregon/a"}
