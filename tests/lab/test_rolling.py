@@ -4,6 +4,8 @@ import re
 import shutil
 
 import pytest
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from tests.lab.operating import told
 from tests.lab.pinging import EVERY_WAY, pings, settle
@@ -53,3 +55,19 @@ def test_a_key_takes_over_from_another_with_no_packet_lost(lab, whose):
     assert done.returncode == 0, told(done)
     assert lost == dict.fromkeys(EVERY_WAY, 0)
     assert lab.preview() == {}
+
+
+def test_an_authority_takes_over_from_another_with_no_packet_lost(lab):
+    settle(lab)
+    with pings(lab, EVERY_WAY) as lost:
+        # Politely: this computer's two cores are the network as well.
+        done = lab.run("nice", "-n19", "./scripts/rotate", "ca", "--stack", lab.stack)
+    assert done.returncode == 0, told(done)
+    assert lost == dict.fromkeys(EVERY_WAY, 0)
+    outputs = lab.outputs()
+    for name in (*outputs["hubs"], *outputs["hosts"]):
+        pem = lab.lab("exec", name.replace("/", "-"), "--", "cat", "/etc/vcubev/pki/ca.pem").stdout
+        (trusted,) = x509.load_pem_x509_certificates(pem.encode())
+        (common_name,) = trusted.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        assert common_name.value.endswith("authority 2"), f"{name} trusts {common_name.value}"
+    assert lab.preview() == {} and lab.config()["vcubev:keys"]["authority"] == [2]
