@@ -162,17 +162,6 @@ def test_a_packet_filter_that_cuts_the_operators_session_is_taken_back(lab):
     filtering.take_back(lab)
 
 
-def test_hosts_that_may_not_answer_pings_are_not_taken_for_lost(lab):
-    right = lab.file.read_text()
-    lab.edit(lambda config: config.update({"vcubev:policy": {"ping": False}}))
-    done = lab.up()
-    assert done.returncode == 0 and "not looked at, hosts answer no pings" in done.stdout, told(done)
-    assert "100% packet loss" in lab.lab("exec", "web-1", "--", "ping", "-c", "2", "-W", "1", "10.100.1.2").stdout
-    lab.file.write_text(right)
-    done = lab.up()
-    assert done.returncode == 0 and done.stdout.count(" ok ") >= 20, told(done)
-
-
 def test_machines_are_logged_in_to_and_looked_at_by_name(lab):
     operating.log_in_and_look(lab)
 
@@ -262,6 +251,13 @@ def test_an_up_that_was_killed_can_be_run_again(lab):
     done = lab.up()
     assert done.returncode == 0, told(done)
     assert lab.preview() == {}
+
+
+def test_hosts_that_may_not_answer_pings_are_not_taken_for_lost(lab):
+    lab.edit(lambda config: config.update({"vcubev:policy": {"ping": False}}))
+    done = lab.up()
+    assert done.returncode == 0 and "not looked at, hosts answer no pings" in done.stdout, told(done)
+    assert "100% packet loss" in lab.lab("exec", "web-1", "--", "ping", "-c", "2", "-W", "1", "10.100.1.2").stdout
 
 
 def test_down_leaves_nothing(lab):
