@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import statistics
 import sys
@@ -129,13 +130,12 @@ def measure(ways: Sequence[Way], rounds: int, seconds: int) -> dict[str, Found]:
         "small packets": lambda way: found[way.name].small.append(loads.udp(way, seconds, loads.SMALL_BYTES)),
     }
     # Floods come last: they fill a hub's queue to all its hosts, which leave it for a while, and streams with them.
-    for takes in (quiet, floods):
-        for number in range(rounds):
-            first = number % len(ways)
-            for name, take in takes.items():
-                console.print(f"round {number + 1} of {rounds}: {name}")
-                for way in (*ways[first:], *ways[:first]):
-                    take(way)
+    for takes, number in itertools.product((quiet, floods), range(rounds)):
+        first = number % len(ways)
+        for name, take in takes.items():
+            console.print(f"round {number + 1} of {rounds}: {name}")
+            for way in (*ways[first:], *ways[:first]):
+                take(way)
     return found
 
 

@@ -96,8 +96,7 @@ class Choice:
         """Return what to do now, in order."""
         late, self._stepped = now - self._stepped - PROBE_SECONDS, now
         for path in self.paths.values():
-            if late > 0 and path.answers:
-                path.answered += late  # the computer stood still: nobody asked in that time
+            path.excuse(late)
             if path.dead(now) or not path.fit or path.loss > 0.02:
                 path.troubled = now
             path.stale |= self._goes_home(now, path)

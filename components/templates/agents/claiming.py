@@ -20,7 +20,7 @@ class Claiming:
     def take(self, bird: Bird, address: IPv4Address, question: dict) -> tuple[int | None, int, int]:
         """Move a host's number past all others; return it, the highest of them, and the id of the hub that has that.
 
-        The first is None if the host is not here.
+        The first is None if the host is not here; the last is 0 but for who is told that another place came later.
 
         The host tells the number that it had elsewhere ("above"): the hub that knew it may be out of sight, and must
         not win when it comes back. Or the one that this hub has confirmed ("confirmed"): if it still stands and another
@@ -29,7 +29,7 @@ class Claiming:
         answer = bird.ask(f"show route {address}/32 all")
         if answer is None:
             return None, 0, 0
-        (mine, newest), where = numbers(answer), newest_at(answer)
+        mine, newest = numbers(answer)
         above = question.get("above")
         if type(above) is int and 0 < above < HIGHEST_NUMBER:
             newest = max(newest, above)
@@ -38,15 +38,15 @@ class Claiming:
         # 1 is a spare's, even where there is no other: the next spare could not be below it.
         if mine == 0 or mine > max(newest, 1) or superseded:
             self._resize(address, answer, mine, question)
-            return mine or None, newest, where
+            return mine or None, newest, newest_at(answer) if superseded else 0
         number = newest + 2  # one between is for the spares that come
         if number > HIGHEST_NUMBER:
             print(f"{address}: mobility number {newest} is the highest; it must leave all hubs once", flush=True)
-            return None, newest, where
+            return None, newest, 0
         if not self._moved(address, answer, mine, number, self._size(question)):
-            return None, newest, where
+            return None, newest, 0
         print(f"{address} claims its traffic: {mine} -> {number} (elsewhere {newest})", flush=True)
-        return number, newest, where
+        return number, newest, 0
 
     def _moved(self, address: IPv4Address, answer: str, mine: int, number: int, size: int) -> bool:
         """Give a host's routes another number, where they still are what BIRD has answered."""

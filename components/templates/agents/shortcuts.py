@@ -102,8 +102,7 @@ class Shortcuts:
         actions: list[Action] = []
         late, self._stepped = now - self._stepped - PROBE_SECONDS, now
         for tunnel in [*self.tunnels.values()]:
-            if late > 0 and tunnel.path.answers:
-                tunnel.path.answered += late  # nobody asked in that time
+            tunnel.path.excuse(late)
             actions += self._step(now, tunnel)
         return actions + [Say(peer, ask) for peer, ask in self.arranging.again(now)]
 

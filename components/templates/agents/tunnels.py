@@ -164,6 +164,11 @@ class Path:
         self.fit = fit
         self._measure()
 
+    def excuse(self, late_seconds: float) -> None:
+        """Take that nobody asked for so long, since the computer stood still: that is no silence."""
+        if late_seconds > 0 and self.answers:
+            self.answered += late_seconds
+
     def silence(self, now: float) -> float:
         return now - max(self.answered, self.opened, min(self.flooded, self.answered + FLOOD_SECONDS))
 
