@@ -22,6 +22,7 @@ from rich.table import Table
 from bench.generated import SITES, stack_values
 from bench.watching import Watched, watched
 from components.model.config import NAMESPACE
+from scripts.cli.engine_home import KEEP_LOG
 from tests.lab.worktree import ROOT, WorkTree
 
 STACK = "bench-program"
@@ -51,7 +52,8 @@ class Bench:
         self._tree = WorkTree(directory, STACK)
         shutil.copy2(PLUGINS / "pulumi-resource-lab", self._tree.tree / "lab" / "pulumi-resource-lab")
         self._write(0)
-        told = self._tree.run("bash", "-c", f'eval "$(./scripts/env {STACK})" && env --null')
+        kept = {**self._tree.environment, **({KEEP_LOG: "1"} if engine_log else {})}
+        told = self._tree.run("bash", "-c", f'eval "$(./scripts/env {STACK})" && env --null', environment=kept)
         environment = dict(entry.split("=", 1) for entry in told.stdout.split("\0") if "=" in entry)
         environment["PATH"] = f"{self._tree.tree / 'bench' / PLUGINS.name}{os.pathsep}{environment['PATH']}"
         environment["BENCH_TREE"] = str(self._tree.tree)
@@ -59,12 +61,6 @@ class Bench:
         environment["PULUMI_CONFIG_PASSPHRASE"] = secrets.token_urlsafe()
         environment.pop("PULUMI_CONFIG_PASSPHRASE_FILE", None)
         self._environment = environment
-        if not engine_log:
-            # The engine goes on without a log where it cannot have a directory for it.
-            home = Path(environment["PULUMI_HOME"])
-            home.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(home / "logs", ignore_errors=True)
-            (home / "logs").touch()
         self._tree.backend.mkdir(parents=True)
         self.run(1, "stack", "init")
 
@@ -99,7 +95,7 @@ class Bench:
 
 
 @contextmanager
-def bench(engine_log: bool = True) -> Iterator[Bench]:
+def bench(engine_log: bool = False) -> Iterator[Bench]:
     with tempfile.TemporaryDirectory(prefix="vcubev-bench-") as directory:
         yield Bench(Path(directory), engine_log)
 
@@ -178,7 +174,9 @@ def main(
         bool, typer.Option(help="Write the state at each step, as the engine does by itself.")
     ] = False,
     only: Annotated[str, typer.Option(help="Steps to take, by their names, with commas; all if it is not given.")] = "",
-    engine_log: Annotated[bool, typer.Option(help="Let the engine write its log of each run.")] = True,
+    engine_log: Annotated[
+        bool, typer.Option(help="Let the engine write its log of each run, as it does by itself.")
+    ] = False,
     program_only: Annotated[bool, typer.Option(help="No engine: the program against one that records.")] = False,
 ) -> None:
     """Measure preview, up, no-op up and one more host for generated stacks, with plugins that make nothing.

@@ -126,7 +126,7 @@ needs_engine() {
     topology) [[ " $* " == *" --live "* ]] ;;
     # They ask the state which ids are in use, if there may be one.
     add | move | remove | rename)
-      [[ " $* " == *" --preview "* || -n ${PULUMI_BACKEND_URL:-} || -e ${PULUMI_HOME:-$HOME/.pulumi}/credentials.json ||
+      [[ " $* " == *" --preview "* || -n ${PULUMI_BACKEND_URL:-} || -e ${PULUMI_CREDENTIALS_PATH:-${PULUMI_HOME:-$HOME/.pulumi}}/credentials.json ||
         -e ${XDG_STATE_HOME:-$HOME/.local/state}/vcubev/backend ]]
       ;;
   esac

@@ -37,6 +37,7 @@ from scripts.cli.credentials import check as check_credentials
 from scripts.cli.drain import HubUnreachable
 from scripts.cli.drain import drain as drained
 from scripts.cli.edit.document import CannotEdit
+from scripts.cli.engine_home import without_log
 from scripts.cli.examples import show_examples
 from scripts.cli.exposure import exposure
 from scripts.cli.inventory import Inventory
@@ -193,13 +194,13 @@ def drain(
 @app.command()
 def env(name: StackName = "lab", as_data: Json = False) -> None:
     """Print what plain `pulumi` needs in a shell: the program's own tools on PATH, and where the stack's state is."""
-    settings = checked(name).settings()
+    settings = {**ENGINE_SETTINGS, **without_log(), **checked(name).settings()}
     tools = os.environ.get("VCUBEV_PATH", "")
     if as_data:
-        tell({"path": tools.split(":"), **settings, **ENGINE_SETTINGS})
+        tell({"path": tools.split(":"), **settings})
         return
     print(f'export PATH={shlex.quote(tools)}:"$PATH"')
-    print("export " + " ".join(f"{key}={shlex.quote(value)}" for key, value in {**ENGINE_SETTINGS, **settings}.items()))
+    print("export " + " ".join(f"{key}={shlex.quote(value)}" for key, value in settings.items()))
 
 
 app.add_typer(policies, name="policy")

@@ -19,6 +19,7 @@ from rich.console import Console
 from components.clouds import known_clouds
 from components.model.stackfile import load_file
 from components.model.topology import Topology
+from scripts.cli.engine_home import credentials_file, without_log
 from scripts.cli.progress.following import NotDone, can_show, follow
 from scripts.cli.progress.interrupting import engine_ends_first
 from scripts.cli.progress.plan import Plan
@@ -216,7 +217,7 @@ class Stack:
         return ["pulumi", *command]
 
     def _environment(self) -> dict[str, str]:
-        return {**os.environ, **self.settings()}
+        return {**os.environ, **without_log(), **self.settings()}
 
     def _unlock(self) -> None:
         """Take away the lock of an engine that was killed on this computer."""
@@ -230,9 +231,8 @@ class Stack:
 
 def logged_in() -> bool:
     """Tell whether the user has a back end of their own."""
-    credentials = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi") / "credentials.json"
     try:
-        current = json.loads(credentials.read_text()).get("current")
+        current = json.loads(credentials_file().read_text()).get("current")
     except (OSError, ValueError):
         current = None
     ours = _own_back_end()

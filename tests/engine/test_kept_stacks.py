@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +51,13 @@ def test_the_engine_keeps_nothing_that_a_kill_could_leave_half_written(kept):
     assert "EOF" in kept.pulumi("stack", "export").stderr, "it does no harm any more: this test and NO_SIDECARS may go"
     cut_short.unlink()
     assert kept.preview() == {}
+
+
+def test_the_engine_spends_no_time_on_a_log_for_its_makers(kept):
+    home = Path(kept.environment["PULUMI_HOME"])
+    assert (home / "vcubev" / "logs").stat().st_size == 0
+    logs = [log.name for log in (home / "logs").iterdir()]
+    assert all(name.endswith("-plugin_list.log") for name in logs), "set-up asks once which plugins the user has"
 
 
 def test_all_goes_on_from_a_backup_when_everything_else_is_lost(kept, tmp_path):

@@ -46,6 +46,7 @@ class WorkTree:
             "VIRTUAL_ENV",
             "VCUBEV_STANDINS",
             "PULUMI_BACKEND_URL",
+            "PULUMI_CREDENTIALS_PATH",
             "PULUMI_CONFIG_PASSPHRASE",
             "PULUMI_CONFIG_PASSPHRASE_FILE",
         ):

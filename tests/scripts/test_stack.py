@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from scripts.cli import __main__ as cli
 from scripts.cli import stack as stacks
+from scripts.cli.engine_home import without_log
 from scripts.cli.stack import Stack
 
 
@@ -36,8 +37,8 @@ def test_a_running_engine_holds_its_lock():
 @pytest.fixture
 def alone(tmp_path, monkeypatch):
     """No log-in, no passphrase, a state directory of the test's."""
-    for name in ("PULUMI_BACKEND_URL", "PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"):
-        monkeypatch.delenv(name, raising=False)
+    for name in ("BACKEND_URL", "CREDENTIALS_PATH", "CONFIG_PASSPHRASE", "CONFIG_PASSPHRASE_FILE"):
+        monkeypatch.delenv(f"PULUMI_{name}", raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "home"))
     return monkeypatch
@@ -65,6 +66,14 @@ def test_a_shell_takes_what_env_prints_whatever_is_in_it(alone, tmp_path):
 def test_a_user_who_is_logged_in_keeps_their_own_back_end(alone, tmp_path):
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "credentials.json").write_text('{"current": "https://api.pulumi.com"}')
+    assert "PULUMI_BACKEND_URL" not in Stack("lab").settings()
+
+
+def test_a_user_who_is_logged_in_is_so_in_a_shell_that_env_has_set_up(alone, tmp_path):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "credentials.json").write_text('{"current": "https://api.pulumi.com"}')
+    for name, value in without_log().items():
+        alone.setenv(name, value)
     assert "PULUMI_BACKEND_URL" not in Stack("lab").settings()
 
 
