@@ -21,7 +21,11 @@ from rich.table import Table
 
 from bench.generated import SITES, stack_values
 from bench.watching import Watched, watched
+from components.clouds import known_clouds
 from components.model.config import NAMESPACE
+from components.model.stackfile import load
+from components.targeted import targets_of
+from engine.background import let_engine_end_its_own
 from scripts.cli.engine_home import KEEP_LOG
 from tests.lab.worktree import ROOT, WorkTree
 
@@ -29,7 +33,7 @@ STACK = "bench-program"
 PLUGINS = Path(__file__).parent / "no-machines"
 SIZES = "10,100,500,1000"
 GROWTH_AIM = 2.2  # twice the hosts, at most so many times the seconds
-PREVIEW, PREVIEW_AIM_SECONDS = "preview of one more", 20
+PREVIEW, ALONE, PREVIEW_AIM_SECONDS = "preview of one more", "preview of one more alone", 20
 # Without it, the engine's file back end writes the whole state twice for each resource.
 ONE_CHECKPOINT = {"PULUMI_SKIP_CHECKPOINTS": "true"}
 console = Console(width=None if sys.stdout.isatty() else 110)
@@ -42,7 +46,7 @@ class Figures:
     hosts: int
     runs: dict[str, Watched] = field(default_factory=dict)
     state_kilobytes: float = 0
-    create_only: bool = False
+    create_only: dict[str, bool] = field(default_factory=dict)  # likewise, of previews
 
 
 class Bench:
@@ -88,6 +92,11 @@ class Bench:
             raise SystemExit(done.output[-4000:] + done.errors[-4000:])
         return done
 
+    def targets(self, number: int) -> list[str]:
+        """Return the options for one host by itself, as `vcubev up --only` gives them."""
+        hosts = load(stack_values(number + 1), known_clouds()).hosts
+        return targets_of(STACK, [host for host in hosts if host.name == f"host-{number}"])
+
     def state_kilobytes(self) -> float:
         """Return how large the stack's state is."""
         states = (self._tree.backend / ".pulumi" / "stacks").rglob(f"{STACK}.json")
@@ -122,7 +131,8 @@ def measure(hosts: int, each_step: bool, only: str, engine_log: bool) -> Figures
             "up": (hosts, ("up", "--yes", "--skip-preview")),
             "no-op up": (hosts, ("up", "--yes", "--skip-preview")),
             PREVIEW: (hosts + 1, ("preview", "--json")),
-            "one more": (hosts + 1, ("up", "--yes", "--skip-preview")),
+            ALONE: (hosts + 1, ("preview", "--json", *one.targets(hosts))),
+            "one more alone": (hosts + 1, ("up", "--yes", "--skip-preview", *one.targets(hosts))),
         }
         for name, (size, command) in steps.items():
             if only and name not in only.split(","):
@@ -131,8 +141,8 @@ def measure(hosts: int, each_step: bool, only: str, engine_log: bool) -> Figures
             held = ", ".join(f"{kind} {megabytes:.0f}" for kind, megabytes in sorted(run.megabytes.items()))
             spent = ", ".join(f"{kind} {seconds:.1f}" for kind, seconds in sorted(run.cpu.items()))
             console.print(f"{hosts} hosts, {name}: {run.seconds:.1f} s; CPU s: {spent}; MB: {held}")
-            if name == PREVIEW:
-                figures.create_only = only_creates(run.output)
+            if name in (PREVIEW, ALONE):
+                figures.create_only[name] = only_creates(run.output)
         figures.state_kilobytes = one.state_kilobytes()
     return figures
 
@@ -161,11 +171,10 @@ def show(all_figures: list[Figures]) -> None:
                 verdict = "" if ratio <= GROWTH_AIM else f" (aim: at most {GROWTH_AIM})"
                 console.print(f"{name}, {hosts} against {half.hosts} hosts: {ratio:.2f} times{verdict}")
     last = all_figures[-1]
-    if PREVIEW not in last.runs:
-        return
-    seconds = last.runs[PREVIEW].seconds
-    kept = "creates only" if last.create_only else "NOT creates only"
-    console.print(f"one host more at {last.hosts}: preview {seconds:.1f} s (aim {PREVIEW_AIM_SECONDS}), {kept}")
+    for name, create_only in last.create_only.items():
+        kept = "creates only" if create_only else "NOT creates only"
+        seconds = last.runs[name].seconds
+        console.print(f"{name} at {last.hosts} hosts: {seconds:.1f} s (aim {PREVIEW_AIM_SECONDS}), {kept}")
 
 
 def main(
@@ -183,6 +192,7 @@ def main(
 
     The state is written once, at the end (PULUMI_SKIP_CHECKPOINTS), unless --each-step says otherwise.
     """
+    let_engine_end_its_own()
     numbers = [int(size) for size in sizes.split(",")]
     if program_only:
         table = Table("hosts", "resources", "CPU s", "MB", "CPU s as the SDK comes", title=f"{SITES} sites")

@@ -29,8 +29,10 @@ def begin() -> None:
     registration._get_stack_trace = source_pb2.StackTrace
 
 
-def once_begun(outputs: Mapping[str, object]) -> Callable[[], Awaitable[Mapping[str, object]]]:
-    """Return what `pulumi.run` takes, for a program that has declared everything and has these outputs.
+def once_begun(
+    outputs: Mapping[str, object] | Awaitable[Mapping[str, object]],
+) -> Callable[[], Awaitable[Mapping[str, object]]]:
+    """Return what `pulumi.run` takes, for a program that has declared everything and has, or will have, these outputs.
 
     The SDK first waits for the registrations that have begun, one after the other, and then for all values that are
     not known yet, all of them again for each that comes: the square of their number. At the end of a program no
@@ -39,6 +41,6 @@ def once_begun(outputs: Mapping[str, object]) -> Callable[[], Awaitable[Mapping[
 
     async def begun() -> Mapping[str, object]:
         await asyncio.sleep(0)
-        return outputs
+        return outputs if isinstance(outputs, Mapping) else await outputs
 
     return begun

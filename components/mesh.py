@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import pulumi
 from pulumi import ComponentResource, Output, ResourceOptions
 
 from components.clouds import Account
@@ -16,6 +17,8 @@ from components.pki import Authority
 from components.site import Site, SiteArgs
 from components.unmanaged import Unmanaged
 
+HOST_GROUPS = ("hosts", "unmanaged")
+
 
 @dataclass(frozen=True)
 class MeshArgs:
@@ -24,6 +27,8 @@ class MeshArgs:
     topology: Topology
     # Site name -> its provider instance, as `components.clouds.sign_in` makes them; without, the engine's default ones.
     accounts: Mapping[str, Account] = field(default_factory=dict)
+    # The hosts that a run is about, where the engine leaves all others alone: see `components.targeted`.
+    only: frozenset[str] | None = None
 
 
 class Mesh(ComponentResource):
@@ -48,14 +53,15 @@ class Mesh(ComponentResource):
             Link(f"{name}-link-{link.name}", link, self.hubs[link.listener.key], self.hubs[link.dialer.key], child)
             for link in topology.links
         ]
+        hosts = [host for host in topology.hosts if args.only is None or host.name in args.only]
         self.hosts: dict[str, Host] = {
             host.name: self.sites[host.site].place(f"{name}-{host.name}", host, self.sites[host.hub_site].hubs)
-            for host in topology.hosts
+            for host in hosts
             if not host.unmanaged
         }
         self.unmanaged = {
             host.name: Unmanaged(f"{name}-{host.name}", host, topology.names_of(host), self.authority, child)
-            for host in topology.hosts
+            for host in hosts
             if host.unmanaged
         }
         self.authority.remember()
@@ -105,6 +111,27 @@ class Mesh(ComponentResource):
             "certificates": self.authority.lives(),
             "keys": self._keys_in_force(),
         }
+
+    async def outputs_with_others(self) -> Mapping[str, object]:
+        """Return the stack's outputs after a run for some hosts only: theirs are new, all else is as it was before.
+
+        Raises:
+            pulumi.RunError: The stack was never made, or the engine would delete a host that the run is not about.
+        """
+        before, own = await self.authority.outputs_before(), self.stack_outputs()
+        if not before:
+            raise pulumi.RunError("Single hosts can be made once the stack has been: leave the targets out.")
+        declared = {host.name: host for host in self._topology.hosts}
+        made = [declared[name] for name in (*self.hosts, *self.unmanaged)]
+        former = {name for host in made for name in host.formerly}
+        there = {name: group for group in HOST_GROUPS for name in before.get(group, {}) if name not in former}
+        begin = tuple(f"{host.name}-" for host in made)
+        if gone := sorted(name for name in there.keys() - declared.keys() if name.startswith(begin)):
+            told = f"The targets fit {', '.join(gone)} too, no longer in the stack file: run once without targets."
+            raise pulumi.RunError(told)
+        others = {group: {name: before[group][name] for name in there if there[name] == group} for group in HOST_GROUPS}
+        hosts = {group: its for group in HOST_GROUPS if (its := others[group] | dict(own.get(group, {})))}
+        return {**before, **hosts, "login": own["login"]}
 
     def _keys_in_force(self) -> Output[dict[str, object]]:
         """Return the generations of keys once all machines have them: what scripts/rotate goes on from."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 import pulumi_tls as tls
@@ -178,6 +179,10 @@ class Authority(ComponentResource):
     def remember(self) -> None:
         """Keep what was signed for the next run; called when all has been."""
         self._revocations.remember(self._issued.values())
+
+    async def outputs_before(self) -> Mapping[str, Any]:
+        """See `Revocations.stack_outputs`."""
+        return await self._revocations.stack_outputs()
 
     def lives(self) -> Output[dict[str, object]]:
         """Return when what ends: a stack output. It warns of machines that nobody lets in any more."""

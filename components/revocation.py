@@ -15,6 +15,7 @@ from components.model.keys import Generations
 from components.model.revocation import Issued, Ledger, issued_in, ledger_in
 
 TYPE = "vcubev:index:Revocations"
+STACK_TYPE = "::pulumi:pulumi:Stack::"
 READ_STATE = "pulumi:pulumi:readStackResourceOutputs"
 ORGANIZATION = "organization"  # what back ends that have none call it
 WAITS = (0.05, 0.2, 0.5, 1, 2)  # seconds between attempts to read the state
@@ -43,10 +44,19 @@ class Revocations(ComponentResource):
         self._name, self._args = name, args
         # The engine reads its checkpoint when it is asked, which is before anything has changed. Should that be late,
         # what `remember` kept in the run before makes up for it.
-        self.ledger = Output.from_input(self._judged())
+        self._judging = asyncio.ensure_future(self._judged())
+        self._stack_outputs: Mapping[str, Any] = {}
+        self.ledger = Output.from_input(self._judging)
+
+    async def stack_outputs(self) -> Mapping[str, Any]:
+        """Return the stack's outputs as they were before this run; {} of a stack that was never made. Secrets are in it
+        in the clear."""
+        await self._judging
+        return self._stack_outputs
 
     async def _judged(self) -> Ledger:
         args, state = self._args, await _state()
+        self._stack_outputs = next((its["outputs"] for urn, its in state.items() if STACK_TYPE in urn), {})
         before = ledger_in(state, f"{TYPE}::{self._name}").with_issued(issued_in(state, args.authority))
         _warn_of_strangers(args.listed, before)
         return before.judged(args.members, args.listed, datetime.now(UTC))

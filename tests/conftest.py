@@ -1,6 +1,7 @@
 """For all tests."""
 
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,9 @@ from xdist.scheduler import LoadScopeScheduling
 
 # An Output that becomes text by mistake raises here instead of shipping "Calling __str__ on an Output[T]...".
 os.environ["PULUMI_ERROR_OUTPUT_STRING"] = "true"
+# Started in the background: see engine.background. It stays in its group, so that it can be ended with that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 ONE_STACK = "tests/lab/attacks"  # a package whose files share a stack
 
 

@@ -21,6 +21,7 @@ ARROWS = {
     "pki": {"revocation", "model"},
     "revocation": {"model"},
     "lean": set(),
+    "targeted": {"model"},
     "foreign": {"mesh", "machine", "clouds", "model"},
     "serve": {"foreign", "lean"},
     "clouds": {"clouds", "model"},

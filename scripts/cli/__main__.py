@@ -7,13 +7,13 @@ import json
 import os
 import shlex
 import sys
-import time
 from typing import Annotated
 
 import typer
 
 from components.clouds import known_clouds
 from components.model.errors import StackErrors
+from engine.background import let_engine_end_its_own
 from lab.cli import app as lab_console
 from lab.system import LabError
 from scripts.cli import (
@@ -30,10 +30,10 @@ from scripts.cli import (
     status_command,
     targets_command,
     topology_command,
+    up_command,
 )
 from scripts.cli.cost import as_json, difference, planned, running, show_cost, show_difference, unknown
 from scripts.cli.credentials import NotSignedIn
-from scripts.cli.credentials import check as check_credentials
 from scripts.cli.drain import HubUnreachable
 from scripts.cli.drain import drain as drained
 from scripts.cli.edit.document import CannotEdit
@@ -41,12 +41,9 @@ from scripts.cli.engine_home import without_log
 from scripts.cli.examples import show_examples
 from scripts.cli.exposure import exposure
 from scripts.cli.inventory import Inventory
-from scripts.cli.policy_commands import keeps_its_tests, policies
+from scripts.cli.policy_commands import policies
 from scripts.cli.prices import PriceTableError, load_tables
-from scripts.cli.reach import look
 from scripts.cli.rotate_commands import rotations
-from scripts.cli.show import as_json as shown_as_json
-from scripts.cli.show import show
 from scripts.cli.stack import EngineFailed, Stack
 from scripts.cli.terminal import (
     BAD_INPUT,
@@ -76,39 +73,7 @@ def begin() -> None:
     console.quiet = False
 
 
-@app.command()
-def up(name: StackName = "lab", yes: Yes = False, as_data: Json = False) -> None:
-    """Make a stack what its file says, then show its hosts and who reaches whom.
-
-    At clouds that charge for it, first looks whether they let you in, shows what will change and the monthly price,
-    and asks. With --json there is nobody to ask: such clouds need --yes.
-
-    Exit codes: 0 all is well; 1 the engine failed, or a cloud lets you not in; 2 the stack file has mistakes; 3 made,
-    but something is not reached.
-    """
-    started = time.monotonic()
-    stack = checked(name)
-    keeps_its_tests(stack)
-    if as_data:
-        console.quiet = True
-        if not (yes or stack.is_lab()):
-            errors.print("With --json there is nobody to ask: add --yes.")
-            raise typer.Exit(BAD_INPUT)
-    _tell_stand_ins(stack)
-    if not stack.is_lab():
-        check_credentials(stack.topology(), known_clouds(), lambda line: console.print(line, highlight=False))
-    lab.prepare(stack.topology())
-    stack.prepare()
-    if not stack.is_lab() and not yes:
-        stack.engine("preview", "-s", name)
-        _show_price(stack)
-        typer.confirm("Make these changes?", abort=True)
-        started = time.monotonic()
-    stack.up(quiet=as_data)
-    changes = stack.last_changes()
-    told = ", ".join(f"{count} {change}" for change, count in sorted(changes.items()))
-    console.print(f"[bold]{f'Changed: {told}' if told else 'Nothing changed.'}[/] ({time.monotonic() - started:.0f} s)")
-    _look(stack, {"changes": changes, "seconds": round(time.monotonic() - started, 1)} if as_data else None)
+app.command()(up_command.up)
 
 
 @app.command()
@@ -151,7 +116,7 @@ def cost(
     """
     stack, tables = checked(name), load_tables()
     plan = planned(stack.topology(), known_clouds(), tables)
-    changes = difference(running(_state(stack), tables), plan) if diff else None
+    changes = difference(running(stack.exported(), tables), plan) if diff else None
     if as_data:
         print(json.dumps(as_json(name, plan, changes, tables), indent=2))
     elif changes is not None:
@@ -239,43 +204,9 @@ def _destroy(stack: Stack, unasked: bool, quiet: bool) -> None:
     stack.down(quiet)
 
 
-def _state(stack: Stack) -> dict:
-    """Return the engine's state, its secrets still encrypted; {} if the stack was never made."""
-    return json.loads(stack.answer("stack", "export", "-s", stack.name)) if stack.exists() else {}
-
-
-def _show_price(stack: Stack) -> None:
-    tables = load_tables()
-    plan = planned(stack.topology(), known_clouds(), tables)
-    show_difference(console, difference(running(_state(stack), tables), plan), tables)
-    show_cost(console, plan, tables, f"Stack {stack.name} then, USD a month")
-
-
-def _look(stack: Stack, data: dict | None = None) -> None:
-    """Look at a stack from inside, and show it; or with `data`, print what was found as JSON beside that."""
-    inventory = Inventory.of(stack.outputs())
-    findings = asyncio.run(look(inventory))
-    if data is None:
-        show(console, inventory, findings)
-    else:
-        tell({"stack": stack.name, **data, **shown_as_json(inventory, findings)})
-    if not findings.all_well(inventory):
-        errors.print("[red]Not all is well, see above.[/]")
-        raise typer.Exit(NOT_WELL)
-
-
-def _tell_stand_ins(stack: Stack) -> None:
-    if there := os.environ.get("VCUBEV_STANDINS", "").split():
-        asked = {"tls", "command", *(site.cloud for site in stack.topology().sites)}
-        used = " and ".join(name for name in there if name in asked)
-        console.print(
-            f"[yellow]Stand-ins are in use for the provider plugins {used}[/]: the official ones "
-            "cannot be downloaded here (README, What is emulated where)."
-        )
-
-
 def main() -> int:
     """Run a command; its failures as one clear text."""
+    let_engine_end_its_own()
     try:
         app(prog_name="vcubev")
     except (StackErrors, CannotEdit) as mistakes:

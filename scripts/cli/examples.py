@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 EXAMPLES = {
-    "up": ("vcubev up lab", "vcubev up mine --yes --json"),
+    "up": ("vcubev up lab", "vcubev up mine --only web-3", "vcubev up mine --yes --json"),
     "status": (
         "vcubev status lab",
         "vcubev status lab --watch",

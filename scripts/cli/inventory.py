@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+WITNESSES = 9  # hosts beside those that a command is about
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,15 @@ class Inventory:
         return cls(
             hubs, hosts, login["user"], login["private_key"], lives, tuple(sorted(refused)), outputs.get("pings", True)
         )
+
+    def around(self, hosts: Collection[str]) -> Inventory:
+        """Return it with these hosts and the first other one of each site, of as many as a screen holds."""
+        others: dict[str, str] = {}
+        for host in sorted(self.hosts.values(), key=lambda host: host.name):
+            if host.name not in hosts:
+                others.setdefault(host.site, host.name)
+        kept = {*hosts, *list(others.values())[:WITNESSES]}
+        return replace(self, hosts={name: host for name, host in self.hosts.items() if name in kept})
 
 
 def _member(name: str, fields: Mapping[str, Any]) -> Member:

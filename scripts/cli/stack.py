@@ -9,7 +9,7 @@ import secrets
 import shutil
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from rich.console import Console
 from components.clouds import known_clouds
 from components.model.stackfile import load_file
 from components.model.topology import Topology
+from components.targeted import targets_of
 from scripts.cli.engine_home import credentials_file, without_log
 from scripts.cli.progress.following import NotDone, can_show, follow
 from scripts.cli.progress.interrupting import engine_ends_first
@@ -128,13 +129,17 @@ class Stack:
         if done.returncode:
             raise EngineFailed(f"{done.stdout}{done.stderr}".strip() if quiet else f"pulumi {command[0]} failed")
 
-    def up(self, quiet: bool = False) -> None:
-        """Let the engine make all of it, unasked; what the outputs say is told by others.
+    def targets(self, hosts: Collection[str]) -> list[str]:
+        """Return the options that leave all but some hosts alone; none where no host is named."""
+        return targets_of(self.name, [host for host in self.topology().hosts if host.name in hosts])
+
+    def up(self, quiet: bool = False, only: Collection[str] = ()) -> None:
+        """Let the engine make all of it or some hosts, unasked; what the outputs say is told by others.
 
         Raises:
             EngineFailed: See `engine`.
         """
-        self._do("up", quiet)
+        self._do("up", quiet, self.targets(only))
 
     def down(self, quiet: bool = False) -> None:
         """Let the engine take all of it away, unasked.
@@ -153,8 +158,8 @@ class Stack:
             return False
         return self.passphrase() is not None or "encryptionsalt:" not in self.file.read_text()
 
-    def _do(self, command: str, quiet: bool) -> None:
-        whole = (command, "-s", self.name, "--suppress-outputs", "--yes", "--skip-preview")
+    def _do(self, command: str, quiet: bool, more: Sequence[str] = ()) -> None:
+        whole = (command, "-s", self.name, "--suppress-outputs", "--yes", "--skip-preview", *more)
         if quiet or not self.shows_progress():
             self.engine(*whole, quiet=quiet)
             return
@@ -185,6 +190,10 @@ class Stack:
         done = subprocess.run(command, cwd=ROOT, env=self._environment(), input=given, capture_output=True, text=True)
         if done.returncode:
             raise EngineFailed(f"{done.stdout}{done.stderr}".strip())
+
+    def exported(self) -> dict[str, Any]:
+        """Return the engine's state, its secrets still encrypted; {} if the stack was never made."""
+        return json.loads(self.answer("stack", "export", "-s", self.name)) if self.exists() else {}
 
     def outputs(self) -> Mapping[str, Any]:
         """Return the stack's outputs, secrets in the clear."""
@@ -227,6 +236,22 @@ class Stack:
         owners = [json.loads(lock.read_text()) for lock in locks]
         if owners and all(o.get("hostname") == socket.gethostname() and not _alive(o["pid"]) for o in owners):
             self.engine("cancel", "--yes", "-s", self.name, quiet=True)
+
+
+def why_not_alone(topology: Topology, hosts: Collection[str], outputs: Mapping[str, Any]) -> str:
+    """Return why some hosts cannot be made with all else left alone; "" where they can.
+
+    Args:
+        outputs: The stack's.
+    """
+    sites = {host.hub_site for host in topology.hosts if host.name in hosts}
+    if lacking := [hub.key for hub in topology.hubs if hub.site in sites and hub.key not in outputs.get("hubs", ())]:
+        return f"they need hubs that are not up: {', '.join(lacking)}"
+    there, begin = {*outputs.get("hosts", ()), *outputs.get("unmanaged", ())}, tuple(f"{name}-" for name in hosts)
+    names = {host.name for host in topology.hosts if not {host.name, *host.formerly} & there}
+    if new := sorted(name for name in names - {*hosts} if name.startswith(begin)):
+        return f"by its name the engine cannot tell what is new of {', '.join(new)} from theirs: name it, too"
+    return ""
 
 
 def logged_in() -> bool:

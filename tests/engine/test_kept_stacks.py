@@ -1,6 +1,7 @@
 """A stack whose machines are only said to be there, in a real engine: backup, restore, a state that knows of drift."""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -58,6 +59,45 @@ def test_the_engine_spends_no_time_on_a_log_for_its_makers(kept):
     assert (home / "vcubev" / "logs").stat().st_size == 0
     logs = [log.name for log in (home / "logs").iterdir()]
     assert all(name.endswith("-plugin_list.log") for name in logs), "set-up asks once which plugins the user has"
+
+
+def up_only(kept, *hosts):
+    program = f"from scripts.cli.stack import Stack; Stack('kept').up(True, {hosts!r})"
+    return kept.in_shell("python3", "-c", program)
+
+
+def test_one_host_more_is_made_by_itself_and_nothing_is_lost_of_the_others(kept):
+    before, others = kept.outputs(), {r["urn"] for r in kept.state()["deployment"]["resources"]}
+    more = ("--role", "web", "--site", "paris", "--stack", STACK, "--preview", "--yes")
+    shown = kept.vcubev("add", "host", "web-9", *more)
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    assert f"By vcubev up {STACK} --only web-9:" in shown.stdout
+    told = re.findall(r"^(\w+) +(\S+) (\S+)$", shown.stdout, re.MULTILINE)
+    assert len(told) > 8 and {word for word, *_ in told} == {"make"}
+    assert all(name.startswith(f"{STACK}-web-9") for *_, name in told)
+    assert kept.vcubev("add", "host", "web-9-b", *more[:-2]).returncode == 0, "whose name a target of web-9 fits too"
+    alone = kept.vcubev("up", STACK, "--only", "web-9")
+    assert alone.returncode == 2 and "cannot tell what is new of web-9-b" in alone.stderr, alone.stderr
+    done = up_only(kept, "web-9", "web-9-b")
+    assert done.returncode == 0, done.stderr
+    made = {r["urn"] for r in kept.state()["deployment"]["resources"]}
+    assert others < made and {urn.rpartition("::")[2].startswith(f"{STACK}-web-9") for urn in made - others} == {True}
+    after = kept.outputs()
+    assert after["hosts"].keys() - before["hosts"].keys() == {"web-9", "web-9-b"}
+    new = after["hosts"].pop("web-9")
+    after["hosts"].pop("web-9-b")
+    assert after == before and new["ipv4"] and new["ssh"]["host_key"]
+    assert kept.preview() == {}, "it is as the whole program would have made it"
+
+
+def test_a_host_that_is_gone_from_the_file_does_not_go_because_another_is_made(kept):
+    assert kept.vcubev("remove", "host", "web-9-b", "--stack", STACK).returncode == 0
+    done = up_only(kept, "web-9")
+    assert done.returncode and "web-9-b too, no longer in the stack file" in done.stdout + done.stderr
+    assert "web-9-b" in kept.outputs()["hosts"]
+    assert kept.pulumi("up", "--yes", "--skip-preview").returncode == 0
+    assert "web-9-b" not in kept.outputs()["hosts"]
+    assert up_only(kept, "web-9").returncode == 0 and kept.preview() == {}
 
 
 def test_all_goes_on_from_a_backup_when_everything_else_is_lost(kept, tmp_path):

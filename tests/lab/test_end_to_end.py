@@ -133,9 +133,10 @@ def test_adding_a_host_shows_creates_only_and_touches_nothing(lab):
     shown = lab.preview()
     assert set(shown) == {"create"}, shown
     assert all("web-3" in name for name in shown["create"])
-    done = lab.up()
+    done = lab.script("up", STACK, "--only", "web-3")
     assert done.returncode == 0, told(done)
     assert re.search(r"web-3\b.*10\.100\.1\.3", done.stdout)
+    assert lab.preview() == {}, "it is as an up of the whole stack would have made it"
     operating.find_by_name(lab)
     assert operating.started(lab) == before, "a daemon of an existing machine was restarted"
 

@@ -5,8 +5,10 @@ from typer.testing import CliRunner
 
 from components.clouds import known_clouds
 from components.model.stackfile import load
+from components.targeted import targets_of
 from scripts.cli import __main__ as commands
 from scripts.cli import stack as stacks
+from scripts.cli import up_command
 from scripts.cli.credentials import NotSignedIn
 from tests.components.at_clouds import site_values
 
@@ -24,8 +26,8 @@ def done(monkeypatch, tmp_path):
     monkeypatch.setattr(stacks.Stack, "exists", lambda self: False)
     monkeypatch.setattr(stacks.Stack, "last_changes", lambda self: {"create": 1})
     monkeypatch.setattr(stacks.Stack, "engine", lambda self, *command, quiet=False: happened.append(command[0]))
-    monkeypatch.setattr(commands, "check_credentials", lambda *args: happened.append("credentials"))
-    monkeypatch.setattr(commands, "_look", lambda stack, data=None: happened.append("look"))
+    monkeypatch.setattr(up_command, "check_credentials", lambda *args: happened.append("credentials"))
+    monkeypatch.setattr(up_command, "_look", lambda stack, only, data=None: happened.append("look"))
     return happened
 
 
@@ -53,8 +55,41 @@ def test_nothing_is_begun_where_a_cloud_lets_nobody_in(done, monkeypatch):
     def refuse(*args):
         raise NotSignedIn("linode: LINODE_TOKEN is not set.")
 
-    monkeypatch.setattr(commands, "check_credentials", refuse)
+    monkeypatch.setattr(up_command, "check_credentials", refuse)
     assert isinstance(up("--yes").exception, NotSignedIn) and done == []
+
+
+def hubs_up(monkeypatch, *hubs):
+    monkeypatch.setattr(stacks.Stack, "exists", lambda self: True)
+    monkeypatch.setattr(stacks.Stack, "exported", lambda self: {})
+    monkeypatch.setattr(stacks.Stack, "outputs", lambda self: {"hubs": dict.fromkeys(hubs), "hosts": {}})
+
+
+def test_preview_and_up_of_one_host_leave_all_else_alone(done, monkeypatch):
+    hubs_up(monkeypatch, *(hub.key for hub in TOPOLOGY.hubs))
+    asked = []
+    monkeypatch.setattr(stacks.Stack, "engine", lambda self, *command, quiet=False: asked.append(command))
+    (host, *_) = TOPOLOGY.hosts
+    result = up("--only", host.name, answer="y\n")
+    assert result.exit_code == 0, result.output
+    assert [command[0] for command in asked] == ["preview", "up"]
+    targets = targets_of("far", [host])
+    assert all(set(targets) <= set(command) for command in asked) and len(targets) == 2
+
+
+@pytest.mark.parametrize(
+    ("host", "hubs", "told"),
+    [
+        ("nobody", [hub.key for hub in TOPOLOGY.hubs], "no host nobody"),
+        (TOPOLOGY.hosts[0].name, [], "need hubs that are not up"),
+        (TOPOLOGY.hosts[0].name, None, "is not up, so there are no hubs"),
+    ],
+)
+def test_a_host_that_cannot_be_made_by_itself_is_an_error_before_anything_is_done(done, monkeypatch, host, hubs, told):
+    if hubs is not None:
+        hubs_up(monkeypatch, *hubs)
+    result = up("--yes", "--only", host)
+    assert result.exit_code == 2 and told in " ".join(result.output.split()) and done == [], result.output
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from scripts.cli import __main__ as cli
 from scripts.cli import stack as stacks
+from scripts.cli import up_command
 from scripts.cli.examples import EXAMPLES, PANELS
 from scripts.cli.inventory import Access, Inventory, Member
 from scripts.cli.reach import Findings
@@ -112,6 +113,17 @@ def member(name, role=""):
 INVENTORY = Inventory({"oregon/a": member("oregon/a")}, {"db-1": member("db-1", "db"), "w": member("w", "web")}, "", "")
 
 
+def test_a_look_at_one_host_is_a_look_at_another_one_of_each_site_too():
+    hosts = {
+        name: replace(member(name, "web"), site=site)
+        for name, site in (("a", "oregon"), ("b", "oregon"), ("c", "paris"), ("d", "paris"), ("e", "oregon"))
+    }
+    whole = Inventory(INVENTORY.hubs, hosts, "", "")
+    assert sorted(whole.around(["d"]).hosts) == ["a", "c", "d"] and whole.around(["d"]).hubs == INVENTORY.hubs
+    many = {f"h{at}": replace(member(f"h{at}", "web"), site=f"s{at}") for at in range(1000)}
+    assert len(Inventory({}, many, "", "").around(["h5"]).hosts) == 10
+
+
 def test_up_for_programs_says_all_that_people_are_told():
     findings = Findings(
         {"db-1": "oregon/a"}, {"db-1": ["paris/a"], "w": []}, {("db-1", "w", "ipv4"): False}, {"db-1": ""}, {"w": "why"}
@@ -157,7 +169,7 @@ def engine(monkeypatch):
     async def look(inventory):
         return Findings({"db-1": "oregon/a", "w": "oregon/a"})
 
-    monkeypatch.setattr(cli, "look", look)
+    monkeypatch.setattr(up_command, "look", look)
     monkeypatch.setattr(cli.lab, "prepare", lambda topology: None)
     monkeypatch.setattr(cli.lab, "nothing_left", lambda console, stack: console.print("Nothing") or True)
     return asked

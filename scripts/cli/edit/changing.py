@@ -18,10 +18,11 @@ import typer
 from components.clouds import known_clouds
 from components.model.stackfile import load_text
 from components.model.topology import Topology
+from components.targeted import targets_of
 from scripts.cli import policy
 from scripts.cli.edit.editor import Editor
 from scripts.cli.edit.ids import State
-from scripts.cli.stack import EngineFailed, Stack
+from scripts.cli.stack import EngineFailed, Stack, why_not_alone
 from scripts.cli.terminal import BAD_INPUT, checked, console, errors, tell
 
 OPERATIONS = {"create": "make", "update": "change", "replace": "MAKE ANEW", "delete": "DELETE", "import": "take over"}
@@ -80,8 +81,14 @@ def change(name: str, edit: Callable[[Editor], None], how: How) -> None:
     for note in notes:
         console.print(note, highlight=False, markup=False)
     if how.preview:
+        only = (
+            {editor.added_host} if state.outputs and not why_not_alone(new, [editor.added_host], state.outputs) else ()
+        )
+        targets = targets_of(name, [host for host in new.hosts if host.name in only])
         with _draft(after) as draft:
-            answer = stack.answer("preview", "-s", name, "--json", "--config-file", str(draft))
+            answer = stack.answer("preview", "-s", name, "--json", "--config-file", str(draft), *targets)
+        if targets:
+            console.print(f"By vcubev up {name} --only {editor.added_host}:", highlight=False)
         for line in previewed(json.loads(answer)):
             console.print(line, highlight=False, markup=False)
         if not how.yes and not how.dry_run:

@@ -20,6 +20,7 @@ class Editor:
         self.document, self.state = Document(text), state
         self.notes: list[str] = []  # for the user: what follows from the change
         self.given: dict[str, int] = {}  # what got which id
+        self.added_host = ""  # a host of which no other machine hears
 
     # add
 
@@ -59,6 +60,7 @@ class Editor:
         entry = {"role": role, "id": self._number(name, ("hosts", role), number)}
         given = {key: value for key, value in host.items() if value is not None and value is not False}
         self._put((CONFIG, SITES, site, "hosts", name), entry | given)
+        self.added_host = name
         self.notes.append("up makes the new host and touches nothing that is there.")
 
     def add_service(self, name: str, on: str, ports: list[str], sources: list[str]) -> None:
