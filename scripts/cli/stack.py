@@ -139,7 +139,7 @@ class Stack:
         Raises:
             EngineFailed: See `engine`.
         """
-        self._do("up", quiet, self.targets(only))
+        self._do("up", quiet, only)
 
     def down(self, quiet: bool = False) -> None:
         """Let the engine take all of it away, unasked.
@@ -158,12 +158,13 @@ class Stack:
             return False
         return self.passphrase() is not None or "encryptionsalt:" not in self.file.read_text()
 
-    def _do(self, command: str, quiet: bool, more: Sequence[str] = ()) -> None:
-        whole = (command, "-s", self.name, "--suppress-outputs", "--yes", "--skip-preview", *more)
+    def _do(self, command: str, quiet: bool, only: Collection[str] = ()) -> None:
+        options = ("--suppress-outputs", "--yes", "--skip-preview", *self.targets(only))
+        whole = (command, "-s", self.name, *options)
         if quiet or not self.shows_progress():
             self.engine(*whole, quiet=quiet)
             return
-        plan = Plan.of(self.name, self.topology())
+        plan = Plan.of(self.name, self.topology(), only)
         try:
             follow(self._command(whole), ROOT, self._environment(), plan, Console())
         except NotDone:

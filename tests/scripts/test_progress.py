@@ -255,6 +255,15 @@ def test_names_are_the_users_own_also_of_what_has_left_the_stack_file():
     assert Plan.of(STACK, renamed).owner(Resource.of(f"{host}::kept-shop"), None) == "web-1"
 
 
+def test_a_run_for_one_host_shows_that_host_and_the_hubs():
+    topology = load(lab_values(), known_clouds())
+    about_one = Plan.of(STACK, topology, ["web-1"])
+    assert list(about_one.members) == [*(hub.key for hub in topology.hubs), "web-1"]
+    host = f"urn:pulumi:{STACK}::vcubev::vcubev:index:Mesh$vcubev:index:Site$vcubev:index:Host"
+    owners = [about_one.owner(Resource.of(f"{host}::{STACK}-{name}"), None) for name in ("web-1", "web-2", "gone")]
+    assert owners == ["web-1", OWN, OWN]
+
+
 def test_times_read_as_people_say_them():
     assert [seconds(8.4), seconds(59.6), seconds(125)] == ["8 s", "1 min 00 s", "2 min 05 s"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from components.model.nearest import nearest_services
@@ -63,9 +63,16 @@ class Plan:
     links: dict[str, str] = field(default_factory=dict)  # one end's resource -> its hub
     sites: tuple[str, ...] = ()
     components: dict[str, str] = field(default_factory=dict)  # the engine's name, former ones too -> ours
+    others: frozenset[str] = frozenset()  # hosts that the run is not about
 
     @classmethod
-    def of(cls, mesh: str, topology: Topology) -> Plan:
+    def of(cls, mesh: str, topology: Topology, only: Collection[str] = ()) -> Plan:
+        """Return what there is to do for a stack's machines.
+
+        Args:
+            only: Hosts that the run is about, with the hubs; all if there are none.
+        """
+        others = frozenset(host.name for host in topology.hosts if only and host.name not in only)
         links = {
             f"{mesh}-link-{link.name}-{side}": hub.key
             for link in topology.links
@@ -84,7 +91,8 @@ class Plan:
                     members[host.name] = _host(mesh, site, host, hubs[host.hub_site], topology)
         components = {f"{mesh}-{former}": host.name for host in topology.hosts for former in host.formerly}
         components |= {member.component: member.name for member in members.values()}
-        return cls(mesh, members, links, tuple(site.name for site in topology.sites), components)
+        members = {name: member for name, member in members.items() if name not in others}
+        return cls(mesh, members, links, tuple(site.name for site in topology.sites), components, others)
 
     def owner(self, resource: Resource, parent: Resource | None) -> str:
         """Return whose a resource is: a machine's name, of one that has left the stack file too, or OWN."""
@@ -94,7 +102,8 @@ class Plan:
             return OWN
         is_component = resource.type in (f"{OURS}Hub", f"{OURS}Host")
         component = resource.name if is_component or parent is None else parent.name
-        return self.components.get(component) or self._gone(component, resource.lies_in("Hub"))
+        owner = self.components.get(component) or self._gone(component, resource.lies_in("Hub"))
+        return OWN if self.others and owner not in self.members else owner
 
     def ends(self, link: str) -> tuple[str, ...]:
         """Return the hubs at both ends of a link, by one end's resource."""
