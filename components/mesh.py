@@ -123,8 +123,8 @@ class Mesh(ComponentResource):
             raise pulumi.RunError("Single hosts can be made once the stack has been: leave the targets out.")
         declared = {host.name: host for host in self._topology.hosts}
         made = [declared[name] for name in (*self.hosts, *self.unmanaged)]
-        former = {name for host in made for name in host.formerly}
-        there = {name: group for group in HOST_GROUPS for name in before.get(group, {}) if name not in former}
+        new = {name for host in made for name in (host.name, *host.formerly)}
+        there = {name: group for group in HOST_GROUPS for name in before.get(group, {}) if name not in new}
         begin = tuple(f"{host.name}-" for host in made)
         if gone := sorted(name for name in there.keys() - declared.keys() if name.startswith(begin)):
             told = f"The targets fit {', '.join(gone)} too, no longer in the stack file: run once without targets."

@@ -68,7 +68,7 @@ def engine_arguments() -> list[str]:
     pid = os.getppid()
     try:
         while pid > 1:
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")[:-1]
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
             if words and Path(words[0]).name == ENGINE:
                 return words
             pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])

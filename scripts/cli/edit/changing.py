@@ -81,10 +81,9 @@ def change(name: str, edit: Callable[[Editor], None], how: How) -> None:
     for note in notes:
         console.print(note, highlight=False, markup=False)
     if how.preview:
-        only = (
-            {editor.added_host} if state.outputs and not why_not_alone(new, [editor.added_host], state.outputs) else ()
-        )
-        targets = targets_of(name, [host for host in new.hosts if host.name in only])
+        added = [host for host in new.hosts if host.name == editor.added_host]
+        alone = state.outputs is not None and not why_not_alone(new, [editor.added_host], state.outputs)
+        targets = targets_of(name, added) if alone else []
         with _draft(after) as draft:
             answer = stack.answer("preview", "-s", name, "--json", "--config-file", str(draft), *targets)
         if targets:
