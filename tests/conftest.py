@@ -14,6 +14,13 @@ os.environ["PULUMI_ERROR_OUTPUT_STRING"] = "true"
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 ONE_STACK = "tests/lab/attacks"  # a package whose files share a stack
+REAL = ("tests/engine/", "tests/daemons/", "tests/library/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.nodeid.startswith(REAL):
+            item.add_marker("real")
 
 
 class ByStack(LoadScopeScheduling):
