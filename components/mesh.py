@@ -124,12 +124,15 @@ class Mesh(ComponentResource):
         declared = {host.name: host for host in self._topology.hosts}
         made = [declared[name] for name in (*self.hosts, *self.unmanaged)]
         new = {name for host in made for name in (host.name, *host.formerly)}
-        there = {name: group for group in HOST_GROUPS for name in before.get(group, {}) if name not in new}
+        others = {
+            group: {name: its for name, its in before.get(group, {}).items() if name not in new}
+            for group in HOST_GROUPS
+        }
         begin = tuple(f"{host.name}-" for host in made)
-        if gone := sorted(name for name in there.keys() - declared.keys() if name.startswith(begin)):
+        left = {name for its in others.values() for name in its} - declared.keys()
+        if gone := sorted(name for name in left if name.startswith(begin)):
             told = f"The targets fit {', '.join(gone)} too, no longer in the stack file: run once without targets."
             raise pulumi.RunError(told)
-        others = {group: {name: before[group][name] for name in there if there[name] == group} for group in HOST_GROUPS}
         hosts = {group: its for group in HOST_GROUPS if (its := others[group] | dict(own.get(group, {})))}
         return {**before, **hosts, "login": own["login"]}
 

@@ -131,6 +131,8 @@ class Stack:
 
     def targets(self, hosts: Collection[str]) -> list[str]:
         """Return the options that leave all but some hosts alone; none where no host is named."""
+        if not hosts:
+            return []
         return targets_of(self.name, [host for host in self.topology().hosts if host.name in hosts])
 
     def up(self, quiet: bool = False, only: Collection[str] = ()) -> None:

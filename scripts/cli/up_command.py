@@ -33,7 +33,6 @@ def up(name: StackName = "lab", only: Only = None, yes: Yes = False, as_data: Js
 
     With --only all else stays as it is, whatever the file says of it; shown are those hosts, and one of each site.
 
-
     At clouds that charge for it, first looks whether they let you in, shows what will change and the monthly price,
     and asks. With --json there is nobody to ask: such clouds need --yes.
 
@@ -70,14 +69,17 @@ def up(name: StackName = "lab", only: Only = None, yes: Yes = False, as_data: Js
 
 def _can_be_alone(stack: Stack, hosts: Sequence[str]) -> None:
     """End where hosts cannot be made by themselves."""
-    declared = [host.name for host in stack.topology().hosts]
+    if not hosts:
+        return
+    topology = stack.topology()
+    declared = sorted(host.name for host in topology.hosts)
     if unknown := [host for host in hosts if host not in declared]:
-        errors.print(f"--only: the stack file has no host {', '.join(unknown)}. Hosts: {', '.join(sorted(declared))}.")
+        errors.print(f"--only: the stack file has no host {', '.join(unknown)}. Hosts: {', '.join(declared)}.")
         raise typer.Exit(BAD_INPUT)
-    if hosts and not stack.exists():
+    if not stack.exists():
         errors.print(f"--only: stack {stack.name} is not up, so there are no hubs for a host. Leave --only out once.")
         raise typer.Exit(BAD_INPUT)
-    if hosts and (reason := why_not_alone(stack.topology(), hosts, stack.outputs())):
+    if reason := why_not_alone(topology, hosts, stack.outputs()):
         errors.print(f"--only {', '.join(hosts)}: {reason}. Or leave --only out.", highlight=False)
         raise typer.Exit(BAD_INPUT)
 
